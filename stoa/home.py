@@ -1,0 +1,60 @@
+"""The folder that holds every file we write, and the key in it. The one room of the ground that touches the disk."""
+
+import os
+import secrets
+from pathlib import Path
+
+from stoa.errors import BadInput
+from stoa.settings import Settings
+
+__all__ = ["open_home", "secret_key"]
+
+KEY_BYTES = 32
+
+
+def open_home(home: Path) -> Path:
+    """Make the folder (mode 0700) where it is missing. Raises `BadInput` where that cannot be done."""
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(
+            f"The folder {str(home)!r} for Stoa's files cannot be made: {error.strerror}.",
+            hint="Set STOA_HOME to a folder that you may write.",
+        ) from error
+    return home
+
+
+def secret_key(settings: Settings) -> bytes:
+    """The key for cursors and sealed state, the same for all replicas: from the settings, else from one 0600 file.
+
+    Several processes may ask at once; the first to link its file wins and the others read that one.
+    """
+    if settings.secret_key is not None:
+        key = settings.secret_key.get_secret_value().encode()
+        if len(key) < KEY_BYTES:
+            raise BadInput(f"STOA_SECRET_KEY has {len(key)} bytes; it needs {KEY_BYTES} or more.")
+        return key
+    path = open_home(settings.home) / "secret.key"
+    try:
+        if not path.exists():
+            _publish(path, secrets.token_bytes(KEY_BYTES))
+        return path.read_bytes()
+    except OSError as error:
+        raise BadInput(
+            f"The key file {str(path)!r} cannot be used: {error.strerror}.",
+            hint="Set STOA_SECRET_KEY, or STOA_HOME to a folder that you may write.",
+        ) from error
+
+
+def _publish(path: Path, key: bytes) -> None:
+    """Put a whole file in place or leave the one that is there: readers never see half a key."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(key)
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
