@@ -1,0 +1,24 @@
+"""What every test gets: one async backend, a home of its own, and an environment that says nothing about Stoa."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+SPEAKS_TO_US = ("STOA_", "OPENAI_", "ANTHROPIC_", "FASTMCP_")
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A private STOA_HOME; variables that the developer has set never reach a test or its children."""
+    for name in list(os.environ):
+        if name.startswith(SPEAKS_TO_US):
+            monkeypatch.delenv(name)
+    folder = tmp_path / "home"
+    monkeypatch.setenv("STOA_HOME", str(folder))
+    return folder
