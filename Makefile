@@ -1,0 +1,70 @@
+# Two commands for a newcomer: `make demo` and `make test`. `make help` lists the rest.
+
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+ROOMS := stoa kit pool servers host
+CODE := $(ROOMS) tests benchmarks
+QUESTION ?= Which library reloads a program when its files change?
+
+.DEFAULT_GOAL := help
+.PHONY: help install dev demo test test-all check format conformance bench lock clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Stoa needs Python 3.11 or newer; none was found. Say where: make PYTHON=/path/to/python3.12" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/base.stamp: $(BIN)/python requirements/base.txt requirements/build.txt requirements/uv.txt pyproject.toml
+	@echo "installing Stoa into $(VENV) ..."
+	@requirements/install $(VENV) base build
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/base.stamp requirements/dev.txt
+	@echo "installing what tests and checks need ..."
+	@requirements/install $(VENV) base build dev
+	@touch $@
+
+$(VENV)/node.stamp: $(VENV)/dev.stamp tests/conformance/package-lock.json
+	@echo "installing the conformance suite and the Inspector ..."
+	@$(BIN)/python -m tests.conformance.node npm ci --ignore-scripts --silent --prefix tests/conformance
+	@touch $@
+
+install: $(VENV)/base.stamp  ## create .venv and install the pinned requirements
+
+dev: $(VENV)/dev.stamp  ## the same, with tools for tests and checks
+
+demo: install  ## ingest real documents, run an agent over MCP, print a cited answer
+	@$(BIN)/stoa ingest --installed
+	@$(BIN)/stoa run --planner "$(QUESTION)"
+
+test: dev  ## the tests (under five minutes)
+	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not slow"
+
+test-all: dev  ## all tests, the long ones too
+	@$(BIN)/pytest -q -n 2 --dist worksteal
+
+check: dev  ## format, lint and types
+	@$(BIN)/ruff format --check $(CODE)
+	@$(BIN)/ruff check $(CODE)
+	@$(BIN)/pyright
+
+format: dev  ## format and mend what the linter can
+	@$(BIN)/ruff check --fix $(CODE)
+	@$(BIN)/ruff format $(CODE)
+
+conformance: $(VENV)/node.stamp  ## the official MCP conformance suite (both revisions) and the MCP Inspector
+	@$(BIN)/python -m tests.conformance
+
+bench: dev  ## the benchmarks; each prints a table and, with --json, a document
+	@$(BIN)/python -m benchmarks.bench_transports
+
+LOCK := $(VENV)/boot/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+lock: install  ## compile requirements/*.in into hashed .txt files for all Pythons and platforms
+	cd requirements && for name in uv base build postgres embeddings dev; do UV_SYSTEM_CERTS=1 ../$(LOCK) $$name.in -o $$name.txt || exit 1; done
+
+clean:  ## remove .venv and caches
+	rm -rf $(VENV) tests/conformance/node_modules .pytest_cache .ruff_cache .hypothesis
