@@ -1,0 +1,74 @@
+"""What a run answers with: shared by the planner, the model loop, the run record and the command line."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from pydantic import JsonValue
+
+from stoa.tools import ToolRef
+
+__all__ = ["Answer", "Citation", "OnStep", "Proposal", "Step", "Usage"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One tool call that was made, and who served it."""
+
+    ref: ToolRef
+    arguments: Mapping[str, JsonValue]
+    replica: str
+    latency_seconds: float
+    is_error: bool
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """An extract, cleaned for reading. `start` and `end` are character offsets into the document's Markdown text."""
+
+    number: int
+    document_id: str
+    title: str
+    source: str | None
+    passage: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A call that was not made, because it changes something, is not trusted, or lacks arguments."""
+
+    command: str
+    why: str
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a model used. `cost_usd` is None where the price is not known."""
+
+    requests: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The result of a run. `model` is None when the planner answered; `note` is one line on how the answer came about."""
+
+    run_id: str
+    task: str
+    text: str
+    found: bool
+    citations: tuple[Citation, ...]
+    steps: tuple[Step, ...]
+    proposals: tuple[Proposal, ...]
+    model: str | None
+    note: str
+    usage: Usage | None = None
+
+
+OnStep = Callable[[Step], None]
