@@ -57,7 +57,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The result of a run. `model` is None when the planner answered; `note` is one line on how the answer came about."""
+    """The result of a run. `model` is None when the planner answered; `note` says in a line how it came about."""
 
     run_id: str
     task: str
