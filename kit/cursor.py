@@ -1,6 +1,6 @@
 """Opaque cursors: a page's state, signed, so that every replica opens what another one has sealed.
 
-A cursor is `base64url(version, JSON of the state, MAC)`. Kind and tenant are not in it, they are in what the MAC covers:
+A cursor is `base64url(version, JSON of the state, MAC)`. Kind and tenant are not in it but in what the MAC covers:
 a cursor of another tenant or of another listing does not open, and neither tells what is wrong with it. The state is
 signed, not hidden: no secrets belong in it.
 """

@@ -22,7 +22,7 @@ MAX_ASSERTION_CHARACTERS: Final = 8192
 class Door:
     """How a request came in: `bearer` is the principal of its verified token, `is_local` whether LOCAL may enter.
 
-    stdio and in-process: `Door(is_local=True)`. HTTP and WebSocket: `is_local` only on loopback without configured auth.
+    stdio and in-process: `Door(is_local=True)`. HTTP and WebSocket: `is_local` on loopback without auth.
     """
 
     bearer: Principal | None = None

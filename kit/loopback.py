@@ -1,4 +1,4 @@
-"""Which host names mean this very machine. A name that has to be looked up is never one of them, `localhost` excepted."""
+"""Which host names mean this very machine. Names that have to be looked up are never among them, except `localhost`."""
 
 import ipaddress
 
