@@ -1,0 +1,190 @@
+"""The keyless default: which tools to call for a task, and whether what they found answers it. Pure.
+
+The planner knows no server by name. It calls on its own only read-only tools of trusted servers whose required
+arguments the task itself fills: one free-text query, or an id in quotes. Whatever else fits the task is proposed as
+a command. It recognises a search by the shape of its result (a list of objects that carry a passage), answers with
+extracts of what was found, and says "nothing found" rather than guess.
+"""
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from host.answer import Proposal
+from host.rank import QUESTION_WORDS, Index, terms, tool_text, words
+from host.schema import Schema, has_type, items, properties, required
+from stoa.tools import ToolCall, ToolRef
+
+__all__ = ["MAX_PROPOSALS", "MAX_SEARCHES", "PASSAGE_FIELDS", "Plan", "Tool", "is_question", "is_search", "plan"]
+
+MAX_SEARCHES = 4
+"""Search tools called for one task; they run at once, the best ranked first."""
+MAX_PROPOSALS = 3
+
+PASSAGE_FIELDS = ("passage", "snippet", "excerpt", "extract", "text", "body", "content", "summary")
+"""Where a hit carries what was found, best first."""
+_QUERY_NAMES = frozenset(
+    {"query", "q", "question", "search", "search_query", "text", "terms", "term", "keywords", "prompt", "topic"}
+)
+_ID_NAME = re.compile(r"(^|_)(id|ids|key|uri|url|path|name|slug|email|cursor|token)$")
+_QUOTED = re.compile(r"\"([^\"]+)\"|“([^”]+)”|`([^`]+)`|(?<!\w)'([^']+)'(?!\w)")
+_POLITE = re.compile(
+    r"^\s*((please|kindly|can you|could you|would you|will you|i want( you)? to|i need( you)? to|i would like( you)? to"
+    r"|help me( to)?|let us|let's)\s+)+",
+    re.IGNORECASE,
+)
+_ALIKE = (
+    {"get", "show", "open", "read", "fetch", "display", "print"},
+    {"list", "show", "enumerate"},
+    {"delete", "remove", "erase", "drop", "forget"},
+    {"create", "add", "make", "new"},
+    {"ingest", "import", "upload", "add", "index", "load"},
+    {"update", "change", "edit", "set", "modify", "rename"},
+    {"send", "post", "reply", "write"},
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """What the planner has to know of a tool. `trusted` is a property of its server, by configuration."""
+
+    ref: ToolRef
+    description: str
+    input_schema: Schema
+    output_schema: Schema | None
+    read_only: bool
+    trusted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`searches` look for evidence, `lookups` are the one thing the task names; both are safe to run as they stand."""
+
+    searches: tuple[ToolCall, ...]
+    lookups: tuple[ToolCall, ...]
+    proposals: tuple[Proposal, ...]
+
+
+def plan(task: str, tools: Sequence[Tool]) -> Plan:
+    """What to call for the task, and what to propose instead of calling. The same input gives the same plan."""
+    asked, question = _POLITE.sub("", task), is_question(task)
+    scores = Index([tool_text(tool.ref.tool, tool.description, tool.input_schema) for tool in tools]).scores(task)
+    order = sorted(range(len(tools)), key=lambda position: -scores[position])
+    ranked = [tools[position] for position in order]
+    named = [] if question else [tool for tool in ranked if _is_named(tool, asked)]
+    lookups, proposals = list[ToolCall](), list[Proposal]()
+    for tool in named:
+        if is_search(tool):
+            continue
+        arguments, missing = _fill(tool, asked)
+        if not (tool.read_only and tool.trusted) or missing:
+            proposals.append(_propose(tool, arguments, missing))
+        elif arguments or _says_no_more(tool, asked):
+            lookups.append(ToolCall(tool.ref, arguments))
+    if lookups or (proposals and not any(is_search(tool) for tool in named)):
+        return Plan((), tuple(lookups[:1]), tuple(proposals[:MAX_PROPOSALS]))
+    searches = list[ToolCall]()
+    for tool in ranked:
+        query = _query_name(tool) if is_search(tool) and tool.read_only else None
+        if query is None:
+            continue
+        call = ToolCall(tool.ref, {query: asked.strip()})
+        if tool.trusted:
+            searches.append(call)
+        else:
+            proposals.append(_propose(tool, call.arguments, ()))
+    return Plan(tuple(searches[:MAX_SEARCHES]), (), tuple(proposals[:MAX_PROPOSALS]))
+
+
+def is_question(task: str) -> bool:
+    """Whether the task asks to know something, rather than to have something done."""
+    bare = _POLITE.sub("", task)
+    first = next(iter(words(bare)), "")
+    return first in QUESTION_WORDS or (bare == task and task.rstrip().endswith("?"))
+
+
+def is_search(tool: Tool) -> bool:
+    """Whether the tool takes one free-text query and answers with a list of objects that carry a passage."""
+    return _query_name(tool) is not None and _answers_with_hits(tool.output_schema or {})
+
+
+def _answers_with_hits(schema: Schema) -> bool:
+    for value in properties(schema).values():
+        if has_type(value, schema, "array"):
+            fields = properties(items(value, schema))
+            if any(has_type(fields[name], fields[name], "string") for name in PASSAGE_FIELDS if name in fields):
+                return True
+    return False
+
+
+def _query_name(tool: Tool) -> str | None:
+    """The argument that takes free text, when the tool needs nothing else."""
+    known, needed = properties(tool.input_schema), required(tool.input_schema)
+    if len(needed) > 1:
+        return None
+    for name in needed or sorted(_QUERY_NAMES & known.keys()):
+        value = known.get(name, {})
+        if has_type(value, tool.input_schema, "string") and "enum" not in value and not _ID_NAME.search(name):
+            return name
+    return None
+
+
+def _is_named(tool: Tool, task: str) -> bool:
+    """Whether the task begins with the tool's verb (or one like it) and speaks of its object.
+
+    The very verb alone is enough for what is only proposed: "ingest notes.md" does not say "document".
+    """
+    said = words(task)
+    verb, *objects = words(tool.ref.tool)
+    if not said:
+        return False
+    speaks_of_it = bool(set(terms(" ".join(objects))) & set(terms(task)))
+    if said[0] == verb:
+        return speaks_of_it or not tool.read_only
+    return speaks_of_it and any({said[0], verb} <= group for group in _ALIKE)
+
+
+def _fill(tool: Tool, task: str) -> tuple[dict[str, JsonValue], tuple[str, ...]]:
+    """Required arguments that the task gives, and the names of those that it does not.
+
+    Strings come from quotes, in order; closed sets from a word of the task. Nothing is guessed.
+    """
+    known, needed = properties(tool.input_schema), required(tool.input_schema)
+    quoted = [next(part for part in match if part) for match in _QUOTED.findall(task)]
+    said = set(words(task))
+    arguments: dict[str, JsonValue] = {}
+    for name in needed:
+        value = known.get(name, {})
+        choices = value.get("enum")
+        if isinstance(choices, list):
+            fitting = [choice for choice in choices if isinstance(choice, str) and choice.casefold() in said]
+            if len(fitting) == 1:
+                arguments[name] = fitting[0]
+        elif quoted and has_type(value, tool.input_schema, "string"):
+            arguments[name] = quoted.pop(0)
+    return arguments, tuple(name for name in needed if name not in arguments)
+
+
+def _says_no_more(tool: Tool, task: str) -> bool:
+    """Whether the task is the tool's own name in other words.
+
+    "List the documents" is; "list the ways to lock a file" asks for something else.
+    """
+    verb = words(tool.ref.tool)[0]
+    alike = " ".join(word for group in _ALIKE if verb in group for word in sorted(group))
+    return set(terms(task)) <= set(terms(f"{tool_text(tool.ref.tool, tool.description, {})} {alike}"))
+
+
+def _propose(tool: Tool, arguments: Mapping[str, JsonValue], missing: tuple[str, ...]) -> Proposal:
+    given = [f"{name}={shlex.quote(str(value))}" for name, value in arguments.items()]
+    command = " ".join(("stoa call", str(tool.ref), *given, *(f"{name}=…" for name in missing)))
+    if not tool.read_only:
+        why = "It changes something, so it is left to you."
+    elif not tool.trusted:
+        why = f"The server {tool.ref.server!r} is not marked as trusted in mcp.json."
+    else:
+        why = "The task does not give all of its arguments."
+    return Proposal(command, why, missing)
