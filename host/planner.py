@@ -8,7 +8,7 @@ extracts of what was found, and says "nothing found" rather than guess.
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import JsonValue
@@ -16,9 +16,10 @@ from pydantic import JsonValue
 from host.answer import Proposal
 from host.rank import QUESTION_WORDS, Index, terms, tool_text, words
 from host.schema import Schema, has_type, items, properties, required
-from stoa.tools import ToolCall, ToolRef
+from pool.catalogue import ToolInfo
+from stoa.tools import ToolCall
 
-__all__ = ["MAX_PROPOSALS", "MAX_SEARCHES", "PASSAGE_FIELDS", "Plan", "Tool", "is_question", "is_search", "plan"]
+__all__ = ["MAX_PROPOSALS", "MAX_SEARCHES", "PASSAGE_FIELDS", "Plan", "is_question", "is_search", "plan"]
 
 MAX_SEARCHES = 4
 """Search tools called for one task; they run at once, the best ranked first."""
@@ -48,18 +49,6 @@ _ALIKE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Tool:
-    """What the planner has to know of a tool. `trusted` is a property of its server, by configuration."""
-
-    ref: ToolRef
-    description: str
-    input_schema: Schema
-    output_schema: Schema | None
-    read_only: bool
-    trusted: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Plan:
     """`searches` look for evidence, `lookups` are the one thing the task names; both are safe to run as they stand."""
 
@@ -68,8 +57,11 @@ class Plan:
     proposals: tuple[Proposal, ...]
 
 
-def plan(task: str, tools: Sequence[Tool]) -> Plan:
-    """What to call for the task, and what to propose instead of calling. The same input gives the same plan."""
+def plan(task: str, tools: Sequence[ToolInfo], *, trusted: Collection[str]) -> Plan:
+    """What to call for the task, and what to propose instead of calling. The same input gives the same plan.
+
+    `trusted` names the servers that are believed when they call a tool read-only.
+    """
     asked, question = _POLITE.sub("", task), is_question(task)
     scores = Index([tool_text(tool.ref.tool, tool.description, tool.input_schema) for tool in tools]).scores(task)
     order = sorted(range(len(tools)), key=lambda position: -scores[position])
@@ -80,8 +72,8 @@ def plan(task: str, tools: Sequence[Tool]) -> Plan:
         if is_search(tool):
             continue
         arguments, missing = _fill(tool, asked)
-        if not (tool.read_only and tool.trusted) or missing:
-            proposals.append(_propose(tool, arguments, missing))
+        if not (tool.read_only and tool.ref.server in trusted) or missing:
+            proposals.append(_propose(tool, trusted, arguments, missing))
         elif arguments or _says_no_more(tool, asked):
             lookups.append(ToolCall(tool.ref, arguments))
     if lookups or (proposals and not any(is_search(tool) for tool in named)):
@@ -92,10 +84,10 @@ def plan(task: str, tools: Sequence[Tool]) -> Plan:
         if query is None:
             continue
         call = ToolCall(tool.ref, {query: asked.strip()})
-        if tool.trusted:
+        if tool.ref.server in trusted:
             searches.append(call)
         else:
-            proposals.append(_propose(tool, call.arguments, ()))
+            proposals.append(_propose(tool, trusted, call.arguments, ()))
     return Plan(tuple(searches[:MAX_SEARCHES]), (), tuple(proposals[:MAX_PROPOSALS]))
 
 
@@ -106,7 +98,7 @@ def is_question(task: str) -> bool:
     return first in QUESTION_WORDS or (bare == task and task.rstrip().endswith("?"))
 
 
-def is_search(tool: Tool) -> bool:
+def is_search(tool: ToolInfo) -> bool:
     """Whether the tool takes one free-text query and answers with a list of objects that carry a passage."""
     return _query_name(tool) is not None and _answers_with_hits(tool.output_schema or {})
 
@@ -120,7 +112,7 @@ def _answers_with_hits(schema: Schema) -> bool:
     return False
 
 
-def _query_name(tool: Tool) -> str | None:
+def _query_name(tool: ToolInfo) -> str | None:
     """The argument that takes free text, when the tool needs nothing else."""
     known, needed = properties(tool.input_schema), required(tool.input_schema)
     if len(needed) > 1:
@@ -132,7 +124,7 @@ def _query_name(tool: Tool) -> str | None:
     return None
 
 
-def _is_named(tool: Tool, task: str) -> bool:
+def _is_named(tool: ToolInfo, task: str) -> bool:
     """Whether the task begins with the tool's verb (or one like it) and speaks of its object.
 
     The very verb alone is enough for what is only proposed: "ingest notes.md" does not say "document".
@@ -147,7 +139,7 @@ def _is_named(tool: Tool, task: str) -> bool:
     return speaks_of_it and any({said[0], verb} <= group for group in _ALIKE)
 
 
-def _fill(tool: Tool, task: str) -> tuple[dict[str, JsonValue], tuple[str, ...]]:
+def _fill(tool: ToolInfo, task: str) -> tuple[dict[str, JsonValue], tuple[str, ...]]:
     """Required arguments that the task gives, and the names of those that it does not.
 
     Strings come from quotes, in order; closed sets from a word of the task. Nothing is guessed.
@@ -168,7 +160,7 @@ def _fill(tool: Tool, task: str) -> tuple[dict[str, JsonValue], tuple[str, ...]]
     return arguments, tuple(name for name in needed if name not in arguments)
 
 
-def _says_no_more(tool: Tool, task: str) -> bool:
+def _says_no_more(tool: ToolInfo, task: str) -> bool:
     """Whether the task is the tool's own name in other words.
 
     "List the documents" is; "list the ways to lock a file" asks for something else.
@@ -178,12 +170,14 @@ def _says_no_more(tool: Tool, task: str) -> bool:
     return set(terms(task)) <= set(terms(f"{tool_text(tool.ref.tool, tool.description, {})} {alike}"))
 
 
-def _propose(tool: Tool, arguments: Mapping[str, JsonValue], missing: tuple[str, ...]) -> Proposal:
+def _propose(
+    tool: ToolInfo, trusted: Collection[str], arguments: Mapping[str, JsonValue], missing: tuple[str, ...]
+) -> Proposal:
     given = [f"{name}={shlex.quote(str(value))}" for name, value in arguments.items()]
     command = " ".join(("stoa call", str(tool.ref), *given, *(f"{name}=…" for name in missing)))
     if not tool.read_only:
         why = "It changes something, so it is left to you."
-    elif not tool.trusted:
+    elif tool.ref.server not in trusted:
         why = f"The server {tool.ref.server!r} is not marked as trusted in mcp.json."
     else:
         why = "The task does not give all of its arguments."

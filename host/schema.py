@@ -5,7 +5,7 @@ from typing import cast
 
 from pydantic import JsonValue
 
-__all__ = ["Schema", "has_type", "items", "properties", "required", "resolve", "variants"]
+__all__ = ["Schema", "has_type", "items", "kinds", "properties", "required", "resolve", "variants"]
 
 Schema = Mapping[str, JsonValue]
 
@@ -42,7 +42,18 @@ def variants(schema: Schema, root: Schema) -> tuple[Schema, ...]:
 
 
 def has_type(schema: Schema, root: Schema, wanted: str) -> bool:
-    return any(wanted in _types(variant) for variant in variants(schema, root))
+    return any(wanted in kinds(variant) for variant in variants(schema, root))
+
+
+def kinds(schema: Schema) -> Iterator[str]:
+    """The JSON types that one alternative allows; none where the schema does not say."""
+    kind = schema.get("type")
+    if isinstance(kind, str):
+        yield kind
+    elif isinstance(kind, list):
+        yield from (each for each in kind if isinstance(each, str))
+    elif isinstance(schema.get("enum"), list):
+        yield "string"
 
 
 def resolve(schema: Schema, root: Schema) -> Schema:
@@ -66,13 +77,3 @@ def _follow(reference: str, root: Schema) -> Schema:
     for step in reference.removeprefix("#/").split("/"):
         here = here.get(step) if isinstance(here, dict) else None
     return here if isinstance(here, dict) else {}
-
-
-def _types(schema: Schema) -> Iterator[str]:
-    kind = schema.get("type")
-    if isinstance(kind, str):
-        yield kind
-    elif isinstance(kind, list):
-        yield from (each for each in kind if isinstance(each, str))
-    elif isinstance(schema.get("enum"), list):
-        yield "string"

@@ -1,0 +1,177 @@
+"""Arguments of `stoa call` from `key=value` words or a JSON object, typed and checked by the tool's schema. Pure.
+
+All that is wrong is said at once, before anything is sent.
+"""
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol, cast
+
+from pydantic import JsonValue
+
+from host.schema import Schema, items, kinds, properties, required, variants
+from stoa.errors import BadInput
+
+__all__ = ["check", "from_json", "from_words", "skeleton"]
+
+
+class _Misfit:
+    """What a word becomes when it fits none of the kinds that the schema allows."""
+
+
+_MISFIT = _Misfit()
+
+
+def from_words(given: Sequence[str], schema: Schema) -> dict[str, JsonValue]:
+    """`key=value` words as arguments; a key given again adds to a list where the schema allows one.
+
+    Raises `BadInput` naming every word that does not fit.
+    """
+    known = properties(schema)
+    arguments: dict[str, JsonValue] = {}
+    wrong: list[str] = []
+    for word in given:
+        name, equals, text = word.partition("=")
+        if not equals or not name:
+            wrong.append(f"{word!r} is not of the form key=value")
+            continue
+        value = _typed(text, known[name], schema) if name in known else text
+        before = arguments.get(name)
+        if isinstance(value, _Misfit):
+            wrong.append(f"{name}={text!r} is not {_said(known[name], schema)}")
+        elif name not in arguments:
+            arguments[name] = value
+        elif isinstance(before, list) and isinstance(value, list):
+            arguments[name] = [*before, *value]
+        else:
+            wrong.append(f"{name!r} is given twice")
+    if wrong:
+        raise BadInput(_sentence(wrong), hint=_usage(schema))
+    return arguments
+
+
+def from_json(text: str) -> dict[str, JsonValue]:
+    """The object given with `--args`. Raises `BadInput` with the place of the mistake."""
+    example = """Write it in single quotes: --args '{"limit": 3}'."""
+    try:
+        value = cast("JsonValue", json.loads(text))
+    except ValueError as error:
+        where = f"{error.msg} at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else str(error)
+        raise BadInput(f"--args is not JSON: {where}.", hint=example) from None
+    if not isinstance(value, dict):
+        raise BadInput("--args is JSON, but not an object.", hint=example)
+    return value
+
+
+def check(arguments: Mapping[str, JsonValue], schema: Schema) -> None:
+    """Raise one `BadInput` that names all that is missing, unknown or wrong."""
+    known = properties(schema)
+    wrong = [f"{name!r} is not an argument{_near(name, known)}" for name in arguments if name not in known]
+    if missing := [repr(name) for name in required(schema) if name not in arguments]:
+        wrong.append(f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
+    for name, fault in _faults({name: value for name, value in arguments.items() if name in known}, schema):
+        wrong.append(f"{name!r}: {fault}")
+    if wrong:
+        raise BadInput(_sentence(wrong), hint=_usage(schema))
+
+
+def skeleton(schema: Schema) -> str:
+    """How the arguments are written: required ones first, optional ones in brackets."""
+    needed, known = required(schema), properties(schema)
+    first = [f"{name}={_said(known.get(name, {}), schema)}" for name in needed]
+    return " ".join(first + [f"[{name}={_said(value, schema)}]" for name, value in known.items() if name not in needed])
+
+
+class _SchemaError(Protocol):
+    """The part of `jsonschema.ValidationError` that is read here; the library brings no types."""
+
+    validator: str
+    message: str
+    path: Sequence[str | int]
+
+
+def _faults(arguments: dict[str, JsonValue], schema: Schema) -> Iterator[tuple[str, str]]:
+    """Argument and fault, as the schema's own rules find them."""
+    from jsonschema import Draft202012Validator  # pyright: ignore[reportMissingTypeStubs]  # only `stoa call` needs it
+
+    validator = Draft202012Validator(dict(schema))
+    found = cast("Iterator[_SchemaError]", validator.iter_errors(arguments))  # pyright: ignore[reportUnknownMemberType]  # as above
+    for error in found:
+        if error.path and error.validator not in {"required", "additionalProperties"} | {"anyOf", "oneOf"}:
+            yield ".".join(map(str, error.path)), error.message
+        elif error.path:
+            inner = f"{error.message}" if error.validator == "required" else f"is not {_said_at(error, schema)}"
+            yield ".".join(map(str, error.path)), inner
+
+
+def _said_at(error: _SchemaError, schema: Schema) -> str:
+    name = str(error.path[0])
+    return _said(properties(schema).get(name, {}), schema)
+
+
+def _typed(text: str, schema: Schema, root: Schema) -> JsonValue | _Misfit:
+    """The text as the most special kind that it fits, a string last."""
+    allowed = {kind for variant in variants(schema, root) for kind in kinds(variant)}
+    for kind in ("null", "boolean", "integer", "number", "array", "object", "string"):
+        if kind in allowed and not isinstance(value := _read(text, kind, schema, root), _Misfit):
+            return value
+    if allowed:
+        return _MISFIT
+    try:
+        return cast("JsonValue", json.loads(text))
+    except ValueError:
+        return text
+
+
+def _read(text: str, kind: str, schema: Schema, root: Schema) -> JsonValue | _Misfit:
+    if kind == "string":
+        return text
+    try:
+        value = cast("JsonValue", json.loads(text))
+    except ValueError:
+        value = _MISFIT
+    if kind == "array" and not isinstance(value, list):
+        # One word is a list of one, so that tags=a tags=b can be written.
+        nothing: Schema = {}
+        element = next((items(each, root) for each in variants(schema, root) if "items" in each), nothing)
+        single = _typed(text, element, root)
+        return single if isinstance(single, _Misfit) else [single]
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    fits = {
+        "null": value is None,
+        "boolean": isinstance(value, bool),
+        "integer": number is not None and number == int(number),
+        "number": number is not None,
+        "array": isinstance(value, list),
+        "object": isinstance(value, dict),
+    }
+    return value if fits[kind] else _MISFIT
+
+
+def _said(schema: Schema, root: Schema) -> str:
+    """A kind in a word or two: `integer`, `"brief"|"full"`, `list of string`."""
+    said: list[str] = []
+    for variant in variants(schema, root):
+        choices = variant.get("enum")
+        if isinstance(choices, list):
+            said.extend(json.dumps(choice) for choice in choices)
+        elif "array" in kinds(variant):
+            said.append("list")
+        else:
+            said.extend(kind for kind in kinds(variant) if kind != "null")
+    return "|".join(dict.fromkeys(said)) or "any"
+
+
+def _usage(schema: Schema) -> str:
+    return f"Arguments: {skeleton(schema)}" if properties(schema) else "This tool takes no arguments."
+
+
+def _near(name: str, known: Mapping[str, Schema]) -> str:
+    near = difflib.get_close_matches(name, known, n=2)
+    return f" (near: {', '.join(near)})" if near else ""
+
+
+def _sentence(wrong: Sequence[str]) -> str:
+    text = "; ".join(wrong)
+    return f"{text[:1].upper()}{text[1:]}."
