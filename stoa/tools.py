@@ -6,7 +6,9 @@ from typing import Protocol
 
 from pydantic import JsonValue
 
-__all__ = ["Block", "Progress", "ToolCall", "ToolCaller", "ToolRef", "ToolResult"]
+from stoa.principal import Principal
+
+__all__ = ["Block", "Progress", "ToolCall", "ToolCaller", "ToolCallers", "ToolRef", "ToolResult"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,4 +62,12 @@ class ToolCaller(Protocol):
         self, call: ToolCall, *, timeout_seconds: float | None = None, progress: Progress | None = None
     ) -> ToolResult:
         """Call and wait. Raises `NotFound` for an unknown server or tool, `Unavailable`, `OutcomeUnknown`, `Denied`."""
+        ...
+
+
+class ToolCallers(Protocol):
+    """Whoever hands out a `ToolCaller` for one caller: the pool of a process, or the way to a gateway."""
+
+    def caller(self, principal: Principal, *, hops: int = 0) -> ToolCaller:
+        """For this principal; `hops` is how many servers its calls will have come through, the present one included."""
         ...
