@@ -64,21 +64,26 @@ class Authenticator:
         self._hmac_algorithms = tuple(name for name, least in HMAC.items() if len(self._secret) >= least)
         self._jws = jwt.PyJWS(options={"enforce_minimum_key_length": True})
         # Mutable state: tokens seen a moment ago, by digest, oldest first; never believed past their expiry.
-        self._remembered: dict[bytes, tuple[Principal, float]] = {}
+        self._remembered: dict[bytes, tuple[Verified, float]] = {}
 
     def __repr__(self) -> str:
         return f"<Authenticator by {self._issuer or 'secret'} remembered={len(self._remembered)}>"
 
     async def authenticate(self, headers: Iterable[tuple[bytes, bytes]]) -> Principal | AuthFailure:
-        """Who sends a request with these headers (as ASGI gives them: lower-case names, raw values)."""
+        """Who sends a request with these headers (as ASGI gives them: raw names and values)."""
+        verified = await self.admit(headers)
+        return verified if isinstance(verified, AuthFailure) else verified.principal
+
+    async def admit(self, headers: Iterable[tuple[bytes, bytes]]) -> Verified | AuthFailure:
+        """The same with the expiry, for connections that would outlive their token."""
         token = _bearer(headers)
         if not isinstance(token, bytes):
             return token
         now = self._clock.now().timestamp()
         digest = hashlib.sha256(token).digest()
         match self._remembered.get(digest):
-            case (principal, until) if now < until:
-                return principal
+            case (verified, until) if now < until:
+                return verified
             case _:
                 self._remembered.pop(digest, None)
         try:
@@ -90,7 +95,7 @@ class Authenticator:
         except Unavailable as error:
             return AuthFailure(503, error.message, retry_after=error.retry_after)
         self._remember(digest, verified, now)
-        return verified.principal
+        return verified
 
     async def _payload(self, token: bytes) -> bytes:
         """The payload of a token whose signature holds. Raises `PyJWTError`, `TokenRefused`, `Unavailable`."""
@@ -111,7 +116,7 @@ class Authenticator:
     def _remember(self, digest: bytes, verified: Verified, now: float) -> None:
         while len(self._remembered) >= MAX_REMEMBERED:
             del self._remembered[next(iter(self._remembered))]
-        self._remembered[digest] = (verified.principal, min(verified.expires_at, now + REMEMBERED_SECONDS))
+        self._remembered[digest] = (verified, min(verified.expires_at, now + REMEMBERED_SECONDS))
 
 
 def protected_resource(resource: str, auth: AuthSettings) -> dict[str, str | list[str]]:
