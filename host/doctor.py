@@ -1,0 +1,145 @@
+"""Is everything here that Stoa needs, and what could be added? Each check says what it found and what to do."""
+
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from stoa.errors import StoaError
+
+__all__ = ["Check", "examine", "masked"]
+
+Verdict = Literal["ok", "note", "bad"]
+
+LEAST_PYTHON = (3, 11)
+LEAST_FREE_BYTES = 100 * 2**20
+FEW_FREE_BYTES = 2**30
+LEAST_NODE = 22
+
+_KEYS = (
+    ("OPENAI_API_KEY", "for `stoa run` with OpenAI"),
+    ("ANTHROPIC_API_KEY", "for `stoa run` with Anthropic"),
+    ("STOA_MODEL_URL", "for `stoa run` with a server that speaks the OpenAI protocol"),
+    ("STOA_MODEL_KEY", "the key for that server, if it wants one"),
+    ("STOA_SECRET_KEY", "for cursors; without it, one is kept in STOA_HOME"),
+    ("STOA_INTERNAL_KEY", "only for servers of ours on other machines"),
+)
+_EXTRAS = (
+    ("uvloop", "a faster event loop"),
+    ("onnxruntime", "embeddings without torch: pip install 'stoa-mcp[embeddings]'"),
+    ("sentence_transformers", "search by meaning: pip install 'stoa-mcp[semantic]'"),
+    ("asyncpg", "PostgreSQL: pip install 'stoa-mcp[postgres]'"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """`ok` is fine, `note` is worth knowing, `bad` has to be mended; `remedy` is empty where nothing is to be done."""
+
+    what: str
+    verdict: Verdict
+    found: str
+    remedy: str = ""
+
+
+def examine(
+    *,
+    home: Path,
+    environ: Mapping[str, str],
+    servers: Sequence[str],
+    config: str | StoaError,
+    ports: Mapping[str, int],
+) -> Iterator[Check]:
+    """All checks, in the order in which they are worth reading. Leaves nothing behind on the disk."""
+    yield python(sys.version_info[:3])
+    yield _home(home)
+    yield _disk(home)
+    yield _config(config)
+    yield _servers(servers)
+    for name, port in ports.items():
+        yield _port(name, port)
+    for name, use in _KEYS:
+        value = environ.get(name, "")
+        yield Check(name, "ok", masked(name, value)) if value else Check(name, "note", "not set", use)
+    for name, use in _EXTRAS:
+        there = importlib.util.find_spec(name) is not None
+        yield Check(name, "ok", "installed") if there else Check(name, "note", "not installed", use)
+    yield node(shutil.which("node"))
+
+
+def python(version: tuple[int, ...]) -> Check:
+    shown = f"{'.'.join(map(str, version))} ({sys.executable})"
+    if version < LEAST_PYTHON:
+        return Check("Python", "bad", shown, "Stoa needs Python 3.11 or newer.")
+    return Check("Python", "ok", shown)
+
+
+def masked(name: str, value: str) -> str:
+    """A setting as it may be shown: addresses without what may be secret in them, keys by their last characters."""
+    if name.endswith("_URL"):
+        return f"set ({value.rpartition('@')[2].partition('?')[0]})"
+    return f"set (…{value[-4:]}, {len(value)} characters)" if len(value) >= 20 else "set"
+
+
+def _home(home: Path) -> Check:
+    nearest = next((folder for folder in (home, *home.parents) if folder.exists()), Path("/"))
+    said = str(home) if home.exists() else f"{home} (will be made)"
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        return Check("STOA_HOME", "bad", f"{home}: {nearest} cannot be written", "Set STOA_HOME to another folder.")
+    if home.exists() and home.stat().st_mode & 0o077 and os.name == "posix":
+        return Check("STOA_HOME", "note", f"{said}, readable by others", f"chmod 700 {home}")
+    return Check("STOA_HOME", "ok", said)
+
+
+def _disk(home: Path) -> Check:
+    nearest = next(folder for folder in (home, *home.parents) if folder.exists())
+    free = shutil.disk_usage(nearest).free
+    said = f"{free / 2**30:.1f} GiB free"
+    if free < LEAST_FREE_BYTES:
+        return Check("Disk", "bad", said, "Make room, or set STOA_HOME to another disk.")
+    return Check("Disk", "note" if free < FEW_FREE_BYTES else "ok", said)
+
+
+def _config(config: str | StoaError) -> Check:
+    if isinstance(config, StoaError):
+        return Check("Configuration", "bad", config.message, config.hint)
+    return Check("Configuration", "ok", config)
+
+
+def _servers(servers: Sequence[str]) -> Check:
+    if not servers:
+        return Check("Servers", "bad", "none is installed", "Install Stoa again: make install.")
+    return Check("Servers", "ok", ", ".join(servers))
+
+
+def _port(name: str, port: int) -> Check:
+    """Free, or taken by something; it may well be a server of ours that is running."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            remedy = f"Nothing, if that is Stoa; else give another one with --port: {name}."
+            return Check(f"Port {port}", "note", f"in use ({error.strerror})", remedy)
+    return Check(f"Port {port}", "ok", f"free ({name})")
+
+
+def node(command: str | None) -> Check:
+    use = "only for the MCP Inspector and the conformance suite"
+    if command is None:
+        return Check("Node", "note", "not found", use)
+    try:
+        asked = subprocess.run([command, "--version"], capture_output=True, text=True, timeout=5, check=True)  # noqa: S603  # the path comes from `which`
+    except (OSError, subprocess.SubprocessError):
+        return Check("Node", "note", f"{command} does not answer", use)
+    version = asked.stdout.strip().lstrip("v")
+    major = version.partition(".")[0]
+    if not major.isdigit() or int(major) < LEAST_NODE:
+        return Check("Node", "note", version, f"The Inspector needs {LEAST_NODE} or newer; {use}.")
+    return Check("Node", "ok", version)

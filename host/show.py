@@ -1,0 +1,109 @@
+"""How results look to a person: tables, answers, checks. Plain lines where stdout is no terminal."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from pydantic import JsonValue
+from rich.console import Console
+from rich.padding import Padding
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from host.answer import Answer, Step
+from host.doctor import Check
+from host.output import printable
+
+__all__ = ["answer", "checks", "result", "table", "tools"]
+
+_MARKS = {"ok": ("ok  ", "green"), "note": ("note", "yellow"), "bad": ("bad ", "bold red")}
+
+
+def table(console: Console, heads: Sequence[str], rows: Iterable[Sequence[str]], *, dim: Sequence[int] = ()) -> None:
+    grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for number, head in enumerate(heads):
+        grid.add_column(head, style="dim" if number in dim else "", overflow="fold")
+    for row in rows:
+        grid.add_row(*(Text(printable(cell)) for cell in row))
+    console.print(grid)
+
+
+def tools(console: Console, found: Iterable[tuple[str, str, str, bool]]) -> None:
+    """Name, arguments, first line of the description, read-only or not; one tool to a block."""
+    for name, arguments, description, read_only in found:
+        head = Text.assemble((name, "bold"), "  ", (printable(arguments), "cyan"))
+        console.print(head, soft_wrap=True)
+        mark = "" if read_only else "(changes things) "
+        console.print(Padding(Text.assemble((mark, "yellow"), printable(description)), (0, 0, 0, 4)))
+
+
+def answer(console: Console, given: Answer, record: str | None) -> None:
+    console.print(Text(printable(given.task), style="bold"))
+    console.print()
+    for paragraph in printable(given.text).split("\n\n"):
+        style = "cyan" if paragraph.startswith(("    ", "$ ", ">>> ")) else ""
+        console.print(Padding(_with_marks(paragraph, style), (0, 0, 0, 2)))
+        console.print()
+    if given.citations:
+        console.print(Text("Sources", style="bold"))
+        for each in given.citations:
+            where = f"characters {each.start}–{each.end}"
+            source = f"{each.source}, " if each.source and each.source != each.title else ""
+            line = Text.assemble(f"  [{each.number}] ", printable(each.title), (f"  {printable(source)}{where}", "dim"))
+            console.print(line, soft_wrap=True)
+        console.print()
+    if given.proposals:
+        console.print(Text("You may want to run", style="bold"))
+        for proposal in given.proposals:
+            console.print(Text(f"  {printable(proposal.command)}", style="cyan"), soft_wrap=True)
+            missing = f" Still to be filled in: {', '.join(proposal.missing)}." if proposal.missing else ""
+            console.print(Text(f"    {proposal.why}{missing}", style="dim"), soft_wrap=True)
+        console.print()
+    console.print(Rule(style="dim") if console.is_terminal else Text("---"))
+    console.print(Text(printable(given.note), style="yellow"), soft_wrap=True)
+    for step in given.steps:
+        console.print(_step(step), soft_wrap=True)
+    console.print(Text.assemble("run ", (given.run_id, "bold"), (f"  {record}" if record else "", "dim")), soft_wrap=True)
+
+
+def checks(console: Console, found: Iterable[Check]) -> None:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for check in found:
+        mark, style = _MARKS[check.verdict]
+        said = Text.assemble(printable(check.found), (f"  {check.remedy}" if check.remedy else "", "dim"))
+        grid.add_row(Text(mark, style=style), Text(check.what, style="bold"), said)
+    console.print(grid)
+
+
+def result(console: Console, structured: JsonValue, text: str) -> None:
+    """A tool's result: the structured one as JSON, else its text."""
+    if structured is not None and console.is_terminal:
+        console.print_json(data=structured)
+    elif structured is not None:
+        import json
+
+        console.print(Text(json.dumps(structured, ensure_ascii=False, indent=2)), soft_wrap=True)
+    else:
+        console.print(Text(printable(text)), soft_wrap=True)
+
+
+def _step(step: Step) -> Text:
+    arguments = "  ".join(f"{name}={_short(value)}" for name, value in step.arguments.items())
+    outcome = f"failed: {step.summary}" if step.is_error else step.summary
+    return Text.assemble(
+        "called ",
+        (str(step.ref), "bold"),
+        f" on {step.replica} in {step.latency_seconds * 1000:.0f} ms",
+        (f"  {printable(arguments)}", "dim"),
+        (f"  {printable(outcome)}", "red" if step.is_error else "dim"),
+    )
+
+
+def _short(value: JsonValue | Mapping[str, JsonValue]) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return f'"{text[:60]}…"' if len(text) > 60 else f'"{text}"' if isinstance(value, str) else text
+
+
+def _with_marks(paragraph: str, style: str) -> Text:
+    text = Text(paragraph, style=style)
+    text.highlight_regex(r"\[\d+\]", "bold green")
+    return text
