@@ -1,0 +1,1 @@
+"""Stand-ins for what lies outside our processes, each made at its wire."""
