@@ -15,7 +15,7 @@ from stoa.wire import HOPS_KEY, MAX_HOPS, PRINCIPAL_KEY
 
 __all__ = ["MAX_ASSERTION_CHARACTERS", "Door", "identify", "internal_key", "read_hops"]
 
-MAX_ASSERTION_CHARACTERS: Final = 8192
+MAX_ASSERTION_CHARACTERS: Final = 32 * 2**10  # all that a token of 16 KiB can say fits
 
 
 @dataclass(frozen=True, slots=True)
