@@ -1,0 +1,175 @@
+"""JSON-RPC over a pair of byte streams: what stdio and WebSocket have in common.
+
+One message in, one message out, none longer than the limit. Requests that are still unanswered are known by their
+ids, so that the end can wait for them. The SDK reads from and writes to a `Duplex` directly: nothing stands between.
+"""
+
+import re
+from types import TracebackType
+from typing import Final, Protocol, Self, cast
+
+import anyio
+import mcp_types as types
+from mcp.shared.message import MessageMetadata, SessionMessage
+from pydantic import ValidationError
+
+from stoa.errors import BadInput
+from stoa.wire import MAX_MESSAGE_BYTES
+
+__all__ = ["EOF_GRACE_SECONDS", "STOP_GRACE_SECONDS", "Duplex", "TooLong", "Wire"]
+
+STOP_GRACE_SECONDS: Final = 5.0
+"""How long requests that run may take once the server is told to stop."""
+
+EOF_GRACE_SECONDS: Final = 1.0
+"""The same once the other side has nothing more to say: enough for `printf … | stoa serve content`."""
+
+_ENDS: Final = 4096
+
+
+class TooLong(Exception):  # an event on the wire, not an error of ours
+    """A message over the limit came and was thrown away; `id` is its request id where that could be made out."""
+
+    def __init__(self, id: types.RequestId | None) -> None:
+        super().__init__("message too long")
+        self.id = id
+
+
+class Wire(Protocol):
+    """The two real ones are a pair of file descriptors and a WebSocket."""
+
+    async def receive(self) -> bytes | str:
+        """The next message. Raises `anyio.EndOfStream` at the end, `TooLong` for one over the limit."""
+        ...
+
+    async def send(self, message: bytes) -> None: ...
+
+
+class Duplex:
+    """Both streams that the SDK's serving loop wants. State: the ids of open requests, and whether we are stopping."""
+
+    def __init__(self, wire: Wire, *, metadata: MessageMetadata = None) -> None:
+        self._wire = wire
+        self._metadata = metadata
+        self._open: set[types.RequestId] = set()
+        self._answered = anyio.Event()
+        self._reading = anyio.CancelScope()
+        self._ended = False
+
+    def __repr__(self) -> str:
+        return f"<Duplex: {len(self._open)} open requests{', ended' if self._ended else ''}>"
+
+    def stop(self) -> None:
+        """Read no more; the stream ends when open requests are answered or the grace period is over."""
+        self._reading.cancel()
+
+    # What the SDK reads from.
+
+    async def receive(self) -> SessionMessage | Exception:
+        while not self._ended:
+            try:
+                with self._reading:
+                    return await self._next()
+            except anyio.EndOfStream:
+                await self._finish(EOF_GRACE_SECONDS)
+            else:
+                await self._finish(STOP_GRACE_SECONDS)
+        raise anyio.EndOfStream
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> SessionMessage | Exception:
+        try:
+            return await self.receive()
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
+
+    # What the SDK writes to.
+
+    async def send(self, item: SessionMessage) -> None:
+        message = item.message
+        data = message.model_dump_json(by_alias=True, exclude_unset=True).encode()
+        if len(data) > MAX_MESSAGE_BYTES:
+            data = _instead_of(message, len(data))
+        await self._wire.send(data)
+        if isinstance(message, types.JSONRPCResponse | types.JSONRPCError) and message.id is not None:
+            self._close(message.id)
+
+    async def aclose(self) -> None:
+        self._ended = True
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        # The SDK enters and leaves both directions; the wire belongs to whoever made it.
+        return None
+
+    async def _next(self) -> SessionMessage:
+        while True:
+            try:
+                raw = await self._wire.receive()
+            except TooLong as error:
+                said = f"A message may have {MAX_MESSAGE_BYTES} bytes; this one has more and was not read."
+                await self._wire.send(_error(error.id, types.INVALID_REQUEST, said))
+                continue
+            try:
+                message = types.jsonrpc_message_adapter.validate_json(raw, by_name=False)
+            except ValidationError as error:
+                await self._wire.send(_malformed(error))
+                continue
+            if isinstance(message, types.JSONRPCRequest):
+                self._open.add(message.id)
+            elif isinstance(message, types.JSONRPCNotification) and message.method == "notifications/cancelled":
+                # The SDK does not answer requests that were cancelled.
+                self._close((message.params or {}).get("requestId"))
+            return SessionMessage(message, self._metadata)
+
+    async def _finish(self, grace_seconds: float) -> None:
+        with anyio.move_on_after(grace_seconds):
+            while self._open:
+                self._answered = anyio.Event()
+                await self._answered.wait()
+        self._ended = True
+
+    def _close(self, id: object) -> None:
+        self._open.discard(cast("types.RequestId", id))
+        self._answered.set()
+
+
+def guess_id(head: bytes, tail: bytes) -> types.RequestId | None:
+    """The request id of a message of which only both ends were kept; none where it might be a nested one."""
+    for pattern, end in ((_ID_IN_HEAD, head), (_ID_IN_TAIL, tail)):
+        found = pattern.search(end)
+        if found is not None:
+            text = found["id"].decode()
+            return text[1:-1] if text.startswith('"') else int(text)
+    return None
+
+
+_FLAT: Final = rb'(?:[^{}\[\]"]|"(?:[^"\\]|\\.)*")*?'
+_ID: Final = rb'"id"\s*:\s*(?P<id>"[^"\\]{1,128}"|-?\d{1,18})'
+_ID_IN_HEAD: Final = re.compile(rb"^\s*\{" + _FLAT + _ID + rb"\s*[,}]")
+_ID_IN_TAIL: Final = re.compile(rb"[}\]\",]\s*,?\s*" + _ID + rb"\s*(?:,\s*\"jsonrpc\"\s*:\s*\"2\.0\"\s*)?\}\s*$")
+
+
+def _instead_of(message: types.JSONRPCMessage, size: int) -> bytes:
+    if not isinstance(message, types.JSONRPCResponse | types.JSONRPCError):
+        raise BadInput(f"A message of {size} bytes cannot be sent; {MAX_MESSAGE_BYTES} is the limit.")
+    said = f"The answer has {size} bytes; a message may have {MAX_MESSAGE_BYTES}. Ask for less at a time."
+    return _error(message.id, types.INTERNAL_ERROR, said)
+
+
+def _malformed(error: ValidationError) -> bytes:
+    is_json = error.errors(include_url=False, include_input=False, include_context=False)[0]["type"] != "json_invalid"
+    if is_json:
+        return _error(None, types.INVALID_REQUEST, "This is not one JSON-RPC 2.0 message.")
+    return _error(None, types.PARSE_ERROR, "This is not JSON.")
+
+
+def _error(id: types.RequestId | None, code: int, message: str) -> bytes:
+    error = types.JSONRPCError(jsonrpc="2.0", id=id, error=types.ErrorData(code=code, message=message))
+    return error.model_dump_json(by_alias=True, exclude_unset=True).encode()

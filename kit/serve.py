@@ -1,0 +1,46 @@
+"""Serving, in three calls: stdio, HTTP with WebSocket beside it, and the loop they run in."""
+
+import importlib.util
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING
+
+import anyio
+
+from kit.author import Server
+from kit.logs import configure
+from kit.stdio import serve_stdio
+from stoa.settings import Settings
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+__all__ = ["http_app", "run", "serve_http", "serve_stdio"]
+
+
+def run(serve: Callable[[], Awaitable[None]], *, settings: Settings) -> None:
+    """Run one of the others to its end: `run(lambda: serve_stdio(server), settings=settings)`."""
+    configure(settings.log_level)
+    anyio.run(serve, backend_options={"use_uvloop": _has_uvloop()})
+
+
+async def serve_http(servers: Mapping[str, Server], *, settings: Settings, host: str, port: int, at_root: bool) -> None:
+    """Serve over HTTP and WebSocket until told to stop. Port 0 takes a free one; stderr says which.
+
+    Raises `BadInput` for an address that cannot be used, or that others could reach while no auth is configured.
+    """
+    # HTTP is imported when it is served: a stdio server starts without it.
+    from kit.http import serve
+
+    await serve(servers, settings=settings, host=host, port=port, at_root=at_root)
+
+
+def http_app(servers: Mapping[str, Server], *, settings: Settings, host: str, at_root: bool) -> "Starlette":
+    """The same as an ASGI application, for tests in memory and for other ASGI servers."""
+    from kit.http import build
+
+    return build(servers, settings=settings, host=host, at_root=at_root).app
+
+
+def _has_uvloop() -> bool:
+    # There is none for Windows.
+    return importlib.util.find_spec("uvloop") is not None

@@ -1,0 +1,146 @@
+"""Who wants to hear of changes, kept apart by tenant, for both protocol eras.
+
+Since 2026-07-28 a client holds a `subscriptions/listen` request open and hears on it. Before, it named resources by
+`resources/subscribe` and heard of them, and of changed lists, on its connection. Nothing is replayed to either.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import anyio
+import mcp_types as types
+from mcp.server.connection import Connection
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel import Server as LowLevelServer
+from mcp.server.subscriptions import (
+    ListenHandler,
+    PromptsListChanged,
+    ResourcesListChanged,
+    ResourceUpdated,
+    ServerEvent,
+    ToolsListChanged,
+)
+
+from kit.call import current_call
+
+__all__ = ["Changed", "Subscriptions"]
+
+log = logging.getLogger(__name__)
+
+Changed = Literal["tools", "prompts", "resources"]
+
+MAX_URIS_PER_CONNECTION: Final = 10_000
+NOTIFY_SECONDS: Final = 1.0
+"""How long one connection that does not read may hold up whoever has news; it then misses them."""
+
+_STATE: Final = "stoa.listener"
+
+_EVENTS: Final[dict[Changed, ServerEvent]] = {
+    "tools": ToolsListChanged(),
+    "prompts": PromptsListChanged(),
+    "resources": ResourcesListChanged(),
+}
+
+
+@dataclass(slots=True, eq=False)
+class _Listener:
+    """A connection of the handshake era. One from a pool can carry calls of several tenants."""
+
+    connection: Connection
+    tenants: set[str] = field(default_factory=set[str])
+    uris: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+
+
+class Subscriptions:
+    """Two pieces of state: open listen streams with their tenant, and connections of the handshake era."""
+
+    def __init__(self) -> None:
+        self._streams: dict[object, tuple[str, Callable[[ServerEvent], None]]] = {}
+        self._listeners: set[_Listener] = set()
+        self._listen = ListenHandler(self)
+
+    def __repr__(self) -> str:
+        return f"<Subscriptions: {len(self._streams)} streams, {len(self._listeners)} connections>"
+
+    def install(self, server: LowLevelServer[Any]) -> None:
+        server.add_request_handler("resources/subscribe", types.SubscribeRequestParams, self._subscribe)
+        server.add_request_handler("resources/unsubscribe", types.UnsubscribeRequestParams, self._unsubscribe)
+        server.add_request_handler("subscriptions/listen", types.SubscriptionsListenRequestParams, self._listen)
+
+    async def resource_updated(self, uri: str, *, tenant: str) -> None:
+        self._feed(ResourceUpdated(uri=uri), tenant)
+        await self._notify(
+            [listener for listener in self._listeners if (tenant, uri) in listener.uris],
+            lambda connection: connection.send_resource_updated(uri),
+        )
+
+    async def list_changed(self, what: Changed, *, tenant: str | None) -> None:
+        """`tenant=None` tells everybody."""
+        self._feed(_EVENTS[what], tenant)
+        await self._notify(
+            [listener for listener in self._listeners if tenant is None or tenant in listener.tenants],
+            lambda connection: connection.notify(f"notifications/{what}/list_changed", None),
+        )
+
+    def attend(self, ctx: ServerRequestContext[Any, Any], tenant: str) -> None:
+        """Remember that this connection of the handshake era speaks for the tenant."""
+        self._listener(ctx).tenants.add(tenant)
+
+    def close(self) -> None:
+        """End every listen stream in good order; the server is going away."""
+        self._listen.close()
+
+    async def publish(self, event: ServerEvent) -> None:
+        """The SDK's bus: an event of the current call's tenant."""
+        self._feed(event, current_call().principal.tenant)
+
+    def subscribe(self, listener: Callable[[ServerEvent], None]) -> Callable[[], None]:
+        """The SDK's bus: called while a listen request is served, so the tenant is the one of that request."""
+        token = object()
+        self._streams[token] = (current_call().principal.tenant, listener)
+        return lambda: self._streams.pop(token, None) and None
+
+    def _feed(self, event: ServerEvent, tenant: str | None) -> None:
+        for owner, deliver in list(self._streams.values()):
+            if tenant is None or owner == tenant:
+                deliver(event)
+
+    async def _notify(self, listeners: list[_Listener], send: Callable[[Connection], Awaitable[None]]) -> None:
+        if not listeners:
+            return
+        async with anyio.create_task_group() as group:
+            for listener in listeners:
+                group.start_soon(self._send, listener, send)
+
+    async def _send(self, listener: _Listener, send: Callable[[Connection], Awaitable[None]]) -> None:
+        with anyio.move_on_after(NOTIFY_SECONDS) as scope:
+            await send(listener.connection)
+        if scope.cancelled_caught:
+            log.warning("a client does not read its notifications; it misses one")
+
+    async def _subscribe(
+        self, ctx: ServerRequestContext[Any, Any], params: types.SubscribeRequestParams
+    ) -> types.EmptyResult:
+        listener = self._listener(ctx)
+        if len(listener.uris) < MAX_URIS_PER_CONNECTION:
+            listener.uris.add((current_call().principal.tenant, str(params.uri)))
+        return types.EmptyResult()
+
+    async def _unsubscribe(
+        self, ctx: ServerRequestContext[Any, Any], params: types.UnsubscribeRequestParams
+    ) -> types.EmptyResult:
+        self._listener(ctx).uris.discard((current_call().principal.tenant, str(params.uri)))
+        return types.EmptyResult()
+
+    def _listener(self, ctx: ServerRequestContext[Any, Any]) -> _Listener:
+        connection = ctx.session._connection  # pyright: ignore[reportPrivateUsage]  # the SDK has no public way to it
+        found = connection.state.get(_STATE)
+        if isinstance(found, _Listener):
+            return found
+        listener = _Listener(connection)
+        connection.state[_STATE] = listener
+        self._listeners.add(listener)
+        connection.exit_stack.callback(self._listeners.discard, listener)
+        return listener
