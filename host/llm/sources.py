@@ -50,7 +50,8 @@ class Sources:
     def __repr__(self) -> str:
         return f"<Sources {len(self._passages)} passages>"
 
-    def __len__(self) -> int:
+    @property
+    def count(self) -> int:
         return len(self._passages)
 
     def mark(self, ref: ToolRef, value: JsonValue) -> JsonValue:
