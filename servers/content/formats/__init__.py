@@ -1,0 +1,1 @@
+"""From bytes to Markdown, one room per format. `extract.extract` is the only door."""

@@ -1,0 +1,119 @@
+"""HTML: selectolax finds title and main part and takes out what is no content; html-to-markdown writes the Markdown.
+
+Both parsers slow down with depth, and the first loses its stack: `_check_size` counts open elements before they start.
+"""
+
+import re
+
+from html_to_markdown import ConversionError, ConversionOptions, PreprocessingOptions, convert
+from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+from servers.content.formats.draft import Draft
+from servers.content.formats.limits import MAX_HTML_DEPTH, MAX_HTML_ELEMENTS
+from stoa.errors import BadInput
+
+__all__ = ["read"]
+
+# fmt: off
+_VOID = frozenset({
+    "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr",
+})
+_CLOSED_BY_NEXT = frozenset({
+    "html", "head", "body", "p", "li", "dt", "dd", "option", "optgroup", "tr", "td", "th", "thead", "tbody",
+    "tfoot", "colgroup", "rp", "rt",
+})
+# fmt: on
+_RAW_TEXT = ("script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes")
+_TAG = re.compile(r"<(?:(!--)|(/?)([a-zA-Z][^\s/>]{0,60}))")
+_NO_CONTENT = (
+    "script, style, noscript, template, nav, iframe, object, embed, svg, canvas, dialog, input, select, button,"
+    "textarea, [hidden], [aria-hidden=true], [role=navigation], [role=search], [role=banner], [role=contentinfo],"
+    "a.headerlink, a.anchor-link"
+)
+_FRAME = "header, footer, aside"
+
+
+def read(text: str) -> Draft:
+    _check_size(text)
+    tree = LexborHTMLParser(text)
+    title = _title(tree)
+    for node in tree.css(_NO_CONTENT):
+        node.decompose()
+    main = _main(tree)
+    if main is None:
+        return Draft(title, "")
+    options = ConversionOptions(
+        bullets="-",
+        extract_metadata=False,
+        inline_data_media="alt_text_only",
+        compact_tables=True,
+        preprocessing=PreprocessingOptions(enabled=False),
+        max_depth=MAX_HTML_DEPTH * 2,
+    )
+    try:
+        result = convert(main.html or "", options)
+    except ConversionError as error:
+        raise BadInput("The HTML cannot be converted.", hint="Send its text as text/plain.") from error
+    return Draft(title, result.content or "")
+
+
+def _title(tree: LexborHTMLParser) -> str | None:
+    for selector in ("head > title", "h1", "title"):
+        node = tree.css_first(selector)
+        if node is not None and (found := node.text(separator=" ").strip()):
+            return found
+    return None
+
+
+def _main(tree: LexborHTMLParser) -> LexborNode | None:
+    """The part that says what the page is about: `main` or a single `article`, else the body without its frame."""
+    body = tree.body
+    if body is None:
+        return None
+    whole = len(body.text())
+    for selector in ("main, [role=main]", "article"):
+        found = tree.css(selector)
+        if len(found) == 1 and len(found[0].text()) * 3 > whole:
+            return found[0]
+    kept = body.clone()
+    for node in kept.css(_FRAME):
+        node.decompose()
+    return kept if kept.text().strip() else body
+
+
+def _check_size(text: str) -> None:
+    """Count elements, and those that stay open, without parsing: a tag costs the parser a step per open element."""
+    elements = 0
+    open_now: dict[str, int] = {}
+    depth = 0
+    position = 0
+    while (tag := _TAG.search(text, position)) is not None:
+        position = tag.end()
+        if tag.group(1):
+            end = text.find("-->", position)
+            if end < 0:
+                return
+            position = end
+            continue
+        name = tag.group(3).lower()
+        if tag.group(2):
+            if open_now.get(name):
+                open_now[name] -= 1
+                depth -= 1
+            continue
+        elements += 1
+        if elements > MAX_HTML_ELEMENTS:
+            raise BadInput(
+                f"The HTML has more than {MAX_HTML_ELEMENTS:,} elements.", hint="Split it into smaller documents."
+            )
+        if name in _RAW_TEXT:
+            end = text.lower().find(f"</{name}", position)
+            position = len(text) if end < 0 else end
+        if name not in _VOID and name not in _CLOSED_BY_NEXT:
+            open_now[name] = open_now.get(name, 0) + 1
+            depth += 1
+            if depth > MAX_HTML_DEPTH:
+                raise BadInput(
+                    f"The HTML is nested deeper than {MAX_HTML_DEPTH} elements (at offset {tag.start()}).",
+                    hint="Close its elements, or send its text as text/plain.",
+                )

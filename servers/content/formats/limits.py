@@ -1,0 +1,39 @@
+"""How much a document may ask of us. Every bound of the format rooms is written here and nowhere else."""
+
+MAX_BYTES = 10 * 1024 * 1024
+"""Size of a document as it arrives, decoded from base64."""
+
+MAX_MARKDOWN_CHARACTERS = 12 * 1024 * 1024
+"""Length of the Markdown that a document may turn into; a little above `MAX_BYTES`, because markup may grow."""
+
+MAX_TITLE_CHARACTERS = 300
+
+MAX_HTML_DEPTH = 400
+"""Open elements at one place. Browsers stop at 512; the parser's work grows with depth times elements."""
+
+MAX_HTML_ELEMENTS = 400_000
+
+MAX_XML_DEPTH = 200
+"""libxml2 itself stops at 256."""
+
+MAX_JSON_DEPTH = 100
+
+MAX_JSON_VALUES = 1_000_000
+
+MAX_PDF_PAGES = 3_000
+
+MAX_PDF_CPU_SECONDS = 10.0
+"""Checked between pages."""
+
+MAX_RST_CHARACTERS = 1024 * 1024
+"""docutils reads about 300 kB per CPU second."""
+
+MAX_RST_CPU_SECONDS = 8.0
+"""Checked at each line that docutils takes up."""
+
+MAX_RST_LINE_CHARACTERS = 10_000
+
+MAX_HEADING_SEARCH_CHARACTERS = 128 * 1024
+"""How far into a Markdown text its title is looked for."""
+
+MAX_XML_ELEMENTS = 400_000

@@ -1,0 +1,113 @@
+"""XML, the one door to lxml. Entities, networks and huge trees stay outside; the rest becomes a readable outline.
+
+A document type is read over, but entities of the document's own are refused: the five that XML has are enough for text.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Protocol, cast
+
+from lxml import etree  # pyright: ignore - lxml comes without types; `_Element` says what we use of it
+
+from servers.content.formats.draft import Draft, check_length
+from servers.content.formats.limits import MAX_XML_DEPTH, MAX_XML_ELEMENTS
+from stoa.errors import BadInput
+
+__all__ = ["read"]
+
+_DECLARATION = re.compile(r"\s*<\?xml\b.*?\?>", re.DOTALL)
+_MAX_INDENT_LEVELS = 8
+
+
+class _Element(Protocol):
+    @property
+    def tag(self) -> object: ...  # a function for comments, processing instructions and entities
+    @property
+    def text(self) -> str | None: ...
+    @property
+    def tail(self) -> str | None: ...
+    @property
+    def attrib(self) -> Mapping[str, str]: ...
+    def __iter__(self) -> Iterator["_Element"]: ...
+    def itertext(self, *tags: str) -> Iterator[str]: ...
+
+
+def read(text: str) -> Draft:
+    if re.search(r"<!DOCTYPE\b", text[:65536]) and re.search(r"<!ENTITY\b", text):
+        raise BadInput(
+            "The XML declares entities of its own, which is not allowed here: they can read files and fill the memory.",
+            hint="Send it with the entities resolved (for example `xmllint --noent`), or as text/plain.",
+        )
+    if text.count("</") + text.count("/>") > MAX_XML_ELEMENTS:
+        raise BadInput(f"The XML has more than {MAX_XML_ELEMENTS:,} elements.", hint="Split it into smaller documents.")
+    root = _parse(text)
+    lines: list[str] = []
+    length = 0
+    for line in _outline(root, 0):
+        length += len(line) + 1
+        check_length(length)
+        lines.append(line)
+    return Draft(_title(root), "\n".join(lines))
+
+
+def _parse(text: str) -> _Element:
+    parser = etree.XMLParser(  # pyright: ignore - untyped, see the import
+        encoding="utf-8",  # `decode` has read the bytes already; what the document declares counts no more
+        resolve_entities=False,
+        load_dtd=False,
+        no_network=True,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+        collect_ids=False,
+    )
+    try:
+        root = cast("_Element | None", etree.fromstring(_DECLARATION.sub("", text, count=1).strip().encode(), parser))  # pyright: ignore - untyped
+    except etree.XMLSyntaxError as error:  # pyright: ignore - untyped
+        raise BadInput(
+            f"The XML is not valid: {_first_line(cast('object', error))}.", hint="Correct it, or send it as text/plain."
+        ) from cast("Exception", error)
+    if root is None:
+        raise BadInput("The XML has no root element.", hint="Correct it, or send it as text/plain.")
+    return root
+
+
+def _first_line(error: object) -> str:
+    return re.sub(r" \(<string>, line \d+\)$", "", str(error).splitlines()[0])[:300]
+
+
+def _outline(element: _Element, level: int) -> Iterator[str]:
+    """One list item per element; an element with text among its children is one item with all its text."""
+    if not isinstance(element.tag, str):
+        return
+    if level > MAX_XML_DEPTH:
+        raise BadInput(f"The XML is nested deeper than {MAX_XML_DEPTH} levels.", hint="Send it as text/plain.")
+    children = [child for child in element if isinstance(child.tag, str)]
+    is_mixed = bool(children) and any(_has_text(part) for part in (element.text, *(child.tail for child in element)))
+    text = " ".join("".join(element.itertext()).split()) if is_mixed or not children else ""
+    attributes = ", ".join(f"{_local(name)}={' '.join(value.split())}" for name, value in element.attrib.items())
+    if text or attributes or children:
+        lead = f"{'  ' * min(level, _MAX_INDENT_LEVELS)}- **{_local(element.tag)}**"
+        yield lead + (f" ({attributes})" if attributes else "") + (f": {text}" if text else "")
+    if not is_mixed:
+        for child in children:
+            yield from _outline(child, level + 1)
+
+
+def _has_text(part: str | None) -> bool:
+    return bool(part and part.strip())
+
+
+def _local(name: str) -> str:
+    return name.rpartition("}")[2]
+
+
+def _title(root: _Element) -> str | None:
+    """The first `title` or `name` near the root."""
+    level = [root]
+    for _ in range(3):
+        level = [child for element in level for child in element if isinstance(child.tag, str)][:200]
+        for child in level:
+            if _local(cast("str", child.tag)).lower() in ("title", "name"):
+                return " ".join("".join(child.itertext()).split())[:4000] or None
+    return None
