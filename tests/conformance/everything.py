@@ -9,10 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import anyio
-from kit.serve import serve_http
-
 from kit.author import Server
+from kit.serve import run, serve_http
 from stoa.settings import Settings
 from tests.conformance import everything_asking, everything_content, everything_rounds
 
@@ -87,11 +85,10 @@ def _install_completion(server: Server) -> None:
 def main(port: int) -> None:
     settings = Settings.load(os.environ, default_home=Path.cwd())
     server = create(settings)
-
-    async def serve() -> None:
-        await serve_http({server.name: server}, settings=settings, host="127.0.0.1", port=port, at_root=True)
-
-    anyio.run(serve)
+    run(
+        lambda: serve_http({server.name: server}, settings=settings, host="127.0.0.1", port=port, at_root=True),
+        settings=settings,
+    )
 
 
 if __name__ == "__main__":

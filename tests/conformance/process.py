@@ -11,10 +11,14 @@ from subprocess import DEVNULL
 import anyio
 from anyio.abc import Process
 
-__all__ = ["free_port", "script", "server_environment", "serving"]
+__all__ = ["DidNotStart", "free_port", "script", "server_environment", "serving"]
 
 MAX_START_SECONDS = 60
 MAX_STOP_SECONDS = 10
+
+
+class DidNotStart(Exception):
+    """The server ended, or its port stayed silent; the message holds what the server printed."""
 
 
 def free_port() -> int:
@@ -44,12 +48,13 @@ async def serving(
     with log.open("wb") as output:
         process = await anyio.open_process(command, stdin=DEVNULL, stdout=output, stderr=output, env=environment)
         try:
-            with anyio.fail_after(MAX_START_SECONDS):
-                while not await _answers(port):
-                    if process.returncode is not None:
-                        said = await anyio.Path(log).read_text("utf-8", errors="replace")
-                        raise RuntimeError(f"{command[0]} ended with code {process.returncode}:\n{said}")
+            with anyio.move_on_after(MAX_START_SECONDS) as starting:
+                while process.returncode is None and not await _answers(port):  # noqa: ASYNC110 - another process sets no event
                     await anyio.sleep(0.05)
+            if starting.cancelled_caught or process.returncode is not None:
+                said = await anyio.Path(log).read_text("utf-8", errors="replace")
+                state = "did not answer" if process.returncode is None else f"ended with code {process.returncode}"
+                raise DidNotStart(f"{' '.join(command)} {state}:\n{said[-2000:]}")
             yield process
         finally:
             with anyio.CancelScope(shield=True):

@@ -1,0 +1,208 @@
+"""Who calls: a lean HTTP client on bare sockets, and the SDK's client over each transport.
+
+The lean one sends the same bytes every time and looks at the answer's text, so that it takes little of the machine from
+the server and never bounds what is read of it. All callers raise when an answer is not what was sent.
+"""
+
+import json
+import os
+import sys
+from asyncio import StreamReader, StreamWriter, open_connection
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx2
+import psutil
+from mcp import Client, StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
+from mcp_types import TextContent
+
+from pool.spec import WsSpec
+from pool.websocket import WebSocketTransport
+
+__all__ = ["MODERN", "Caller", "Opened", "lean_http", "sdk_http", "sdk_stdio", "sdk_websocket"]
+
+HANDSHAKE = "2025-11-25"
+MODERN = "2026-07-28"
+WORDS = "All this happened, more or less."
+ME = {"name": "bench", "version": "1"}
+
+
+class Caller(Protocol):
+    """Calls the echo tool once."""
+
+    async def __call__(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A caller, and the process that serves it where the client has started one itself."""
+
+    call: Caller
+    pid: int | None = None
+
+
+Opener = Callable[[], AbstractAsyncContextManager[Opened]]
+
+
+def lean_http(port: int, era: str) -> Opener:
+    """Keep-alive connections, one for each call in flight; the floor takes the same bytes as a server does."""
+
+    @asynccontextmanager
+    async def opened() -> AsyncGenerator[Opened]:
+        client = _Lean(port)
+        try:
+            headers = {"mcp-protocol-version": era, "mcp-method": "tools/call", "mcp-name": "echo"}
+            if era == HANDSHAKE:
+                headers = {"mcp-protocol-version": era, "mcp-session-id": await _shake_hands(client)}
+            request = client.request(_body(era), headers)
+
+            async def call() -> None:
+                status, _, body = await client.exchange(request)
+                if status != 200 or _said(body) != WORDS:
+                    raise RuntimeError(f"HTTP {status}: {body[:300]!r}")
+
+            yield Opened(call)
+        finally:
+            client.close()
+
+    return opened
+
+
+def sdk_http(port: int, era: str) -> Opener:
+    @asynccontextmanager
+    async def opened() -> AsyncGenerator[Opened]:
+        # By default httpx2 keeps 20 connections only and reopens the rest for each call.
+        limits = httpx2.Limits(max_connections=200, max_keepalive_connections=200)
+        async with httpx2.AsyncClient(limits=limits, timeout=60) as http:
+            transport = streamable_http_client(f"http://127.0.0.1:{port}/mcp", http_client=http)
+            async with Client(transport, mode=_mode(era)) as client:
+                yield Opened(await _caller(client, era))
+
+    return opened
+
+
+def sdk_websocket(port: int, era: str) -> Opener:
+    """The SDK's client over the pool's WebSocket."""
+
+    @asynccontextmanager
+    async def opened() -> AsyncGenerator[Opened]:
+        transport = WebSocketTransport(WsSpec(url=f"ws://127.0.0.1:{port}/mcp/ws", headers={}), server="echo")
+        async with Client(transport, mode=_mode(era)) as client:
+            yield Opened(await _caller(client, era))
+
+    return opened
+
+
+def sdk_stdio(home: Path, era: str) -> Opener:
+    """Starts the server itself; `home` is its STOA_HOME."""
+
+    @asynccontextmanager
+    async def opened() -> AsyncGenerator[Opened]:
+        before = {child.pid for child in psutil.Process().children()}
+        child = StdioServerParameters(
+            command=sys.executable, args=["-m", "benchmarks.echo", "kit"], env={**os.environ, "STOA_HOME": str(home)}
+        )
+        async with Client(child, mode=_mode(era)) as client:
+            (pid,) = {child.pid for child in psutil.Process().children()} - before
+            yield Opened(await _caller(client, era), pid)
+
+    return opened
+
+
+async def _caller(client: Client, era: str) -> Caller:
+    if client.protocol_version != era:
+        raise RuntimeError(f"{client.protocol_version} was negotiated instead of {era}")
+    await client.list_tools()
+
+    async def call() -> None:
+        result = await client.call_tool("echo", {"text": WORDS})
+        (block,) = result.content
+        if not isinstance(block, TextContent) or block.text != WORDS:
+            raise RuntimeError(repr(result))
+
+    return call
+
+
+def _mode(era: str) -> str:
+    return "legacy" if era == HANDSHAKE else era
+
+
+def _body(era: str) -> dict[str, Any]:
+    params: dict[str, Any] = {"name": "echo", "arguments": {"text": WORDS}}
+    if era == MODERN:
+        named = {"protocolVersion": MODERN, "clientInfo": ME, "clientCapabilities": {}}
+        params["_meta"] = {f"io.modelcontextprotocol/{key}": value for key, value in named.items()}
+    return {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+
+
+async def _shake_hands(client: "_Lean") -> str:
+    """Open a session; its id."""
+    params = {"protocolVersion": HANDSHAKE, "capabilities": {}, "clientInfo": ME}
+    hello = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
+    status, head, body = await client.exchange(client.request(hello, {}))
+    session = next((line[15:].strip() for line in head.split("\r\n") if line.startswith("mcp-session-id:")), "")
+    if status != 200 or not session:
+        raise RuntimeError(f"HTTP {status}: {body[:300]!r}")
+    headers = {"mcp-protocol-version": HANDSHAKE, "mcp-session-id": session}
+    done = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+    await client.exchange(client.request(done, headers))
+    return session
+
+
+def _said(body: bytes) -> object:
+    """The text in an answer, be it JSON or one message of an event stream."""
+    if not body.startswith(b"{"):
+        body = next(line[5:] for line in reversed(body.splitlines()) if line.startswith(b"data:") and len(line) > 6)
+    answer = json.loads(body)
+    return answer["result"]["content"][0]["text"] if "result" in answer else None
+
+
+class _Lean:
+    """HTTP/1.1 with keep-alive: as many connections as there were requests at once."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._free: list[tuple[StreamReader, StreamWriter]] = []
+
+    def close(self) -> None:
+        for _, writer in self._free:
+            writer.close()
+
+    def request(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> bytes:
+        data = json.dumps(body, separators=(",", ":")).encode()
+        lines = {
+            "host": f"127.0.0.1:{self._port}",
+            "content-type": "application/json",
+            "accept": "application/json, text/event-stream",
+            "content-length": str(len(data)),
+            **headers,
+        }
+        head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        return f"POST /mcp HTTP/1.1\r\n{head}\r\n".encode() + data
+
+    async def exchange(self, request: bytes) -> tuple[int, str, bytes]:
+        """Status, head (lower case names and values) and body."""
+        reader, writer = self._free.pop() if self._free else await open_connection("127.0.0.1", self._port)
+        writer.write(request)
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+        length = head.find("\r\ncontent-length:")
+        if length >= 0:
+            body = await reader.readexactly(int(head[length + 17 : head.index("\r\n", length + 2)]))
+        elif "\r\ntransfer-encoding: chunked" in head:
+            body = await _chunks(reader)
+        else:
+            body = b""
+        self._free.append((reader, writer))
+        return int(head[9:12]), head, body
+
+
+async def _chunks(reader: StreamReader) -> bytes:
+    body = b""
+    while size := int((await reader.readline()).split(b";")[0], 16):
+        body += (await reader.readexactly(size + 2))[:-2]
+    await reader.readline()
+    return body
