@@ -3,7 +3,7 @@
     server = Server("content", version="1.0.0", instructions="Search before you read.", settings=settings)
 
     @server.tool(title="Search documents", scope="content:read", read_only=True, idempotent=True)
-    async def search_documents(query: Annotated[str, Field(description="Words to look for, e.g. 'rate limit'")]) -> Hits:
+    async def search_documents(query: Annotated[str, Field(description="What to look for, e.g. 'rate limit'")]) -> Hits:
         "Find passages in the stored documents."
 
 What a server promises beyond its functions (who calls, errors, subscriptions, sealed state) is installed here into
@@ -13,7 +13,7 @@ FastMCP's low-level server, which the SDK then serves on every transport.
 import inspect
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import mcp_types as types
 from fastmcp import FastMCP
@@ -37,6 +37,9 @@ from kit.upstream import Alone, open_upstream
 from stoa.home import secret_key
 from stoa.settings import Settings
 from stoa.tools import ToolCallers
+
+if TYPE_CHECKING:
+    from kit.metrics import Metrics
 
 __all__ = ["Server"]
 
@@ -175,6 +178,15 @@ class Server:
             return
         async with open_upstream(self._settings) as self.gate.tools, self._lifespan():
             yield
+
+    def observe(self, metrics: "Metrics") -> None:
+        """Count requests from now on."""
+        self.gate.observer = metrics.observer(
+            self.name, knows_method=self._knows_method, knows_tool=self._prepared.__contains__
+        )
+
+    def _knows_method(self, method: str) -> bool:
+        return method == "initialize" or self.lowlevel.get_request_handler(method) is not None
 
     async def announce(self, what: Changed, *, tenant: str | None = None) -> None:
         """Tell clients that a list has changed; `tenant=None` tells all of them."""

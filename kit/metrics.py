@@ -1,5 +1,7 @@
 """Counting requests for Prometheus, in a registry of the application's own."""
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
@@ -27,21 +29,25 @@ class Metrics:
     def exposition(self) -> bytes:
         return generate_latest(self._registry)
 
-    def observer(self, server: str, *, methods: frozenset[str], tools: frozenset[str]) -> "Counters":
+    def observer(
+        self, server: str, *, knows_method: Callable[[str], bool], knows_tool: Callable[[str], bool]
+    ) -> "Counters":
         """Counters of one server. Methods and tools that it does not have are counted as one: names come from outside,
         and each would make a series that is never forgotten.
         """
-        return Counters(self, server, methods, tools)
+        return Counters(self, server, knows_method, knows_tool)
 
 
 class Counters:
     """The `Observer` of one server. Label children are kept: looking them up costs more than counting."""
 
-    def __init__(self, metrics: Metrics, server: str, methods: frozenset[str], tools: frozenset[str]) -> None:
+    def __init__(
+        self, metrics: Metrics, server: str, knows_method: Callable[[str], bool], knows_tool: Callable[[str], bool]
+    ) -> None:
         self._metrics = metrics
         self._server = server
-        self._methods = methods
-        self._tools = tools
+        self._knows_method = knows_method
+        self._knows_tool = knows_tool
         self._running = metrics.running.labels(server)
         self._children: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
 
@@ -56,8 +62,8 @@ class Counters:
         key = (method, tool, outcome)
         children = self._children.get(key)
         if children is None:
-            method = method if method in self._methods else "other"
-            tool = tool if not tool or tool in self._tools else "other"
+            method = method if self._knows_method(method) else "other"
+            tool = tool if not tool or self._knows_tool(tool) else "other"
             children = (
                 self._metrics.requests.labels(self._server, method, tool, outcome),
                 self._metrics.seconds.labels(self._server, method, tool),

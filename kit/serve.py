@@ -29,7 +29,7 @@ async def serve_http(servers: Mapping[str, Server], *, settings: Settings, host:
     Raises `BadInput` for an address that cannot be used, or that others could reach while no auth is configured.
     """
     # HTTP is imported when it is served: a stdio server starts without it.
-    from kit.http import serve
+    from kit.listen import serve
 
     await serve(servers, settings=settings, host=host, port=port, at_root=at_root)
 

@@ -4,6 +4,7 @@ Subprotocol `mcp`, one JSON-RPC message in one text frame, cancellation by `noti
 has been decided when this is called. Frames over the limit, pings and their timeouts are uvicorn's (`kit.http`).
 """
 
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -25,6 +26,7 @@ class Sockets:
         self._server = server
         self._open: set[Duplex] = set()
         self._stopping = False
+        self._idle = anyio.Event()
 
     def __repr__(self) -> str:
         return f"<Sockets of {self._server.name!r}: {len(self._open)} open>"
@@ -34,6 +36,12 @@ class Sockets:
         self._stopping = True
         for duplex in self._open:
             duplex.stop()
+
+    async def drained(self) -> None:
+        """Returns when no connection is open."""
+        while self._open:
+            self._idle = anyio.Event()
+            await self._idle.wait()
 
     async def serve(self, websocket: WebSocket, *, lifespan_state: Any) -> None:
         """Serve one connection to its end. The handshake has been let in but not answered yet."""
@@ -54,11 +62,11 @@ class Sockets:
             )
         finally:
             self._open.discard(duplex)
+            if not self._open:
+                self._idle.set()
         code = CloseCode.GOING_AWAY if self._stopping else frames.close_code
-        try:
+        with suppress(RuntimeError, WebSocketDisconnect):  # the other side was faster
             await websocket.close(code)
-        except (RuntimeError, WebSocketDisconnect):
-            pass  # the other side was faster
 
 
 class _Frames:

@@ -1,0 +1,95 @@
+"""Who may knock over HTTP and WebSocket: the address we bind to, Host and Origin of a request, its bearer token.
+
+Host and Origin keep web pages out that a browser on this machine has open (DNS rebinding); tokens say who calls.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import AccessToken
+from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import JSONResponse, Response
+
+from kit.auth import Authenticator, AuthFailure
+from kit.identity import Door, internal_key
+from kit.loopback import is_loopback
+from stoa.errors import BadInput
+from stoa.principal import Principal
+from stoa.settings import Settings
+
+__all__ = ["Entrance", "owner", "refusal"]
+
+_LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
+_ANY_ADDRESS = ("0.0.0.0", "::", "[::]", "")  # noqa: S104  # compared with, not bound to
+
+
+class Entrance:
+    """The rules of one address. Raises `BadInput` where others could reach it and nobody would ask who they are."""
+
+    def __init__(self, settings: Settings, *, host: str) -> None:
+        self.is_loopback = is_loopback(host)
+        if not self.is_loopback and not settings.auth.is_on:
+            raise BadInput(
+                f"{host!r} can be reached from other machines, and no auth is configured.",
+                hint="Set STOA_AUTH_JWKS_URL (or STOA_AUTH_SECRET) with STOA_AUTH_ISSUER and STOA_AUTH_AUDIENCE, "
+                "and STOA_ALLOWED_HOSTS to the names this server is reached by; or bind to 127.0.0.1.",
+            )
+        self._authenticator = Authenticator(settings.auth) if settings.auth.is_on else None
+        self.takes_assertions = internal_key(settings) is not None
+        self.security = TransportSecuritySettings(
+            allowed_hosts=_hosts(settings.allowed_hosts, host), allowed_origins=_origins(settings.allowed_origins)
+        )
+        self._guard = TransportSecurityMiddleware(self.security)
+
+    def __repr__(self) -> str:
+        return f"<Entrance: {'loopback' if self.is_loopback else 'open'}, auth={self._authenticator is not None}>"
+
+    async def refuse_foreign(self, connection: HTTPConnection) -> Response | None:
+        """421 for a Host and 403 for an Origin that are not ours."""
+        # The guard reads headers only; it is annotated for requests but as good for upgrades.
+        return await self._guard.validate_request(Request({**connection.scope, "type": "http", "method": "GET"}))
+
+    async def door(self, headers: Iterable[tuple[bytes, bytes]]) -> Door | AuthFailure:
+        """How a request with these headers comes in, or why not."""
+        if self._authenticator is None:
+            return Door(is_local=True)
+        found = await self._authenticator.authenticate(headers)
+        return Door(bearer=found) if isinstance(found, Principal) else found
+
+
+def owner(principal: Principal) -> AuthenticatedUser:
+    """The SDK's form of a caller: a session of the handshake era answers only to the caller who opened it."""
+    token = AccessToken(token="", client_id=principal.tenant, scopes=[], subject=principal.subject)
+    return AuthenticatedUser(token)
+
+
+def refusal(failure: AuthFailure, *, resource_metadata: str | None) -> Response:
+    response = JSONResponse(
+        {"error": failure.error or "unauthorized", "error_description": failure.reason}, status_code=failure.status
+    )
+    response.raw_headers.extend(failure.headers(resource_metadata=resource_metadata))
+    return response
+
+
+def _hosts(allowed: Iterable[str], host: str) -> list[str]:
+    names = [*_LOOPBACK_NAMES, *allowed]
+    if host not in _ANY_ADDRESS:
+        names.append(f"[{host}]" if ":" in host and not host.startswith("[") else host)
+    return _any_port(names)
+
+
+def _origins(allowed: Iterable[str]) -> list[str]:
+    return _any_port([*(f"http://{name}" for name in _LOOPBACK_NAMES), *allowed])
+
+
+def _any_port(names: Iterable[str]) -> list[str]:
+    """Each name as it is and, unless it has a port, with any. A name ends where a port begins: `]` ends an IPv6 one."""
+    patterns: dict[str, Any] = {}
+    for name in names:
+        patterns[name] = None
+        rest = name.rpartition("]")[2] if "]" in name else name.partition("://")[2] or name
+        if ":" not in rest:
+            patterns[f"{name}:*"] = None
+    return list(patterns)

@@ -1,0 +1,231 @@
+"""The HTTP application: every server at `/mcp` (or `/mcp/{name}`) by the SDK's Streamable HTTP, and beside it `/ws`.
+
+Requests come in by `kit.entrance`; what is inside their messages is `kit.gate`'s. Listening is `kit.listen`'s.
+"""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import anyio
+from mcp.server.streamable_http import EventStore
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.types import Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from kit.auth import AuthFailure, protected_resource
+from kit.author import Server
+from kit.entrance import Entrance, owner, refusal
+from kit.gate import DOOR_KEY
+from kit.health import METRICS_SCOPE, health
+from kit.identity import Door
+from kit.metrics import CONTENT_TYPE_LATEST, Metrics
+from kit.websocket import Sockets
+from stoa.settings import Settings
+from stoa.wire import MAX_MESSAGE_BYTES, PRINCIPAL_KEY
+
+__all__ = ["Application", "build"]
+
+METADATA_PATH = "/.well-known/oauth-protected-resource"
+
+
+class Endpoint:
+    """One server at one path, for HTTP and for WebSocket."""
+
+    def __init__(
+        self, server: Server, entrance: Entrance, *, path: str, event_store: EventStore | None, retry_ms: int | None
+    ) -> None:
+        self.server = server
+        self.path = path
+        self.sockets = Sockets(server.lowlevel)
+        self._entrance = entrance
+        self._event_store = event_store
+        self._retry_ms = retry_ms
+        self._has_metadata = False
+        self._manager: StreamableHTTPSessionManager | None = None
+        self._state: Any = None
+        self._posts = 0
+        self._idle = anyio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Endpoint {self.path}: {self._posts} requests, {self.sockets!r}>"
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        lowlevel = self.server.lowlevel
+        self._manager = StreamableHTTPSessionManager(
+            lowlevel,
+            event_store=self._event_store,
+            retry_interval=self._retry_ms,
+            security_settings=self._entrance.security,
+            max_request_body_size=MAX_MESSAGE_BYTES,
+        )
+        # Entered twice, once for either transport; FastMCP counts and enters the server's own lifespan once.
+        async with lowlevel.lifespan(lowlevel) as self._state, self._manager.run():
+            yield
+
+    def stop(self) -> None:
+        self.server.subscriptions.close()
+        self.sockets.stop()
+
+    async def drained(self) -> None:
+        """Returns when no request is being answered; standing GET streams do not count."""
+        while self._posts:
+            self._idle = anyio.Event()
+            await self._idle.wait()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "POST":
+            await self._enter(scope, receive, send)
+            return
+        self._posts += 1
+        try:
+            await self._enter(scope, receive, send)
+        finally:
+            self._posts -= 1
+            if not self._posts:
+                self._idle.set()
+
+    async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert self._manager is not None
+        door = await self._entrance.door(scope["headers"])
+        if isinstance(door, AuthFailure) and door.error is None and self._entrance.takes_assertions:
+            # No token, but one of our own processes may say inside the message who calls; the gate checks that.
+            receive, claims = await _claims_principal(receive)
+            door = Door() if claims else door
+        if isinstance(door, AuthFailure):
+            await refusal(door, resource_metadata=_metadata_url(scope, self.path))(scope, receive, send)
+            return
+        scope[DOOR_KEY] = door
+        if door.bearer is not None:
+            scope["user"] = owner(door.bearer)
+        await self._manager.asgi_app(scope, receive, send)
+
+    async def serve_websocket(self, websocket: WebSocket) -> None:
+        refused = await self._entrance.refuse_foreign(websocket)
+        door = await self._entrance.door(websocket.scope["headers"])
+        if refused is None and isinstance(door, AuthFailure):
+            if door.error is None and self._entrance.takes_assertions:
+                door = Door()
+            else:
+                refused = refusal(door, resource_metadata=_metadata_url(websocket.scope, self.path))
+        if refused is not None:
+            await websocket.send_denial_response(refused)
+            return
+        websocket.scope[DOOR_KEY] = door
+        await self.sockets.serve(websocket, lifespan_state=self._state)
+
+
+class Application:
+    """The ASGI application with what its runner has to know to stop it."""
+
+    def __init__(self, app: Starlette, endpoints: tuple[Endpoint, ...]) -> None:
+        self.app = app
+        self.endpoints = endpoints
+
+    def __repr__(self) -> str:
+        return f"<Application: {', '.join(endpoint.path for endpoint in self.endpoints)}>"
+
+
+def build(
+    servers: Mapping[str, Server],
+    *,
+    settings: Settings,
+    host: str,
+    at_root: bool,
+    event_store: EventStore | None = None,
+    retry_ms: int | None = None,
+) -> Application:
+    """The application for an address. `event_store` lets clients of the handshake era resume a broken stream.
+
+    Raises `BadInput` for an address that others could reach while no auth is configured.
+    """
+    if at_root and len(servers) != 1:
+        raise ValueError(f"one server fits at the root, not {len(servers)}")
+    entrance = Entrance(settings, host=host)
+    metrics = Metrics()
+    endpoints = tuple(
+        Endpoint(
+            server,
+            entrance,
+            path="/mcp" if at_root else f"/mcp/{name}",
+            event_store=event_store,
+            retry_ms=retry_ms,
+        )
+        for name, server in servers.items()
+    )
+    for endpoint in endpoints:
+        endpoint.server.observe(metrics)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncGenerator[None]:
+        async with AsyncExitStack() as stack:
+            for endpoint in endpoints:
+                await stack.enter_async_context(endpoint.running())
+            yield
+
+    async def show_health(_: Request) -> Response:
+        return JSONResponse(health(servers, at_root=at_root))
+
+    async def show_metrics(request: Request) -> Response:
+        return await _show_metrics(request, entrance, metrics)
+
+    routes: list[BaseRoute] = []
+    for endpoint in endpoints:
+        routes += [
+            Route(endpoint.path, endpoint),
+            WebSocketRoute(f"{endpoint.path}/ws", endpoint.serve_websocket),
+        ]
+        if settings.auth.is_on:
+            routes.append(Route(f"{METADATA_PATH}{endpoint.path}", _metadata_of(endpoint, settings)))
+    routes += [Route("/health", show_health), Route("/metrics", show_metrics)]
+    return Application(Starlette(routes=routes, lifespan=lifespan), endpoints)
+
+
+async def _show_metrics(request: Request, entrance: Entrance, metrics: Metrics) -> Response:
+    """Open on loopback; elsewhere for tokens with the scope: the numbers are those of all tenants."""
+    refused = await entrance.refuse_foreign(request)
+    if refused is None and not entrance.is_loopback:
+        door = await entrance.door(request.scope["headers"])
+        if isinstance(door, AuthFailure):
+            refused = refusal(door, resource_metadata=None)
+        elif door.bearer is None or not door.bearer.allows(METRICS_SCOPE):
+            refused = JSONResponse({"error": "insufficient_scope", "scope": METRICS_SCOPE}, status_code=403)
+    return refused or Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _metadata_of(endpoint: Endpoint, settings: Settings) -> Any:
+    async def show(request: Request) -> Response:
+        resource = f"{request.url.scheme}://{request.url.netloc}{endpoint.path}"
+        return JSONResponse(protected_resource(resource, settings.auth))
+
+    return show
+
+
+def _metadata_url(scope: Scope, path: str) -> str:
+    """Where the RFC 9728 document of this endpoint is."""
+    url = Request({**scope, "type": "http"}).url
+    scheme = {"ws": "http", "wss": "https"}.get(url.scheme, url.scheme)
+    return f"{scheme}://{url.netloc}{METADATA_PATH}{path}"
+
+
+async def _claims_principal(receive: Receive) -> tuple[Receive, bool]:
+    """Whether the body names a principal, and a `receive` that gives the body again."""
+    messages: list[Message] = []
+    size = 0
+    while size <= MAX_MESSAGE_BYTES:
+        message = await receive()
+        messages.append(message)
+        size += len(message.get("body", b""))
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            break
+    body = b"".join(message.get("body", b"") for message in messages)
+
+    async def again() -> Message:
+        return messages.pop(0) if messages else await receive()
+
+    return again, f'"{PRINCIPAL_KEY}"'.encode() in body
