@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
@@ -79,7 +79,7 @@ class Output:
         self.error(error.code, error.message, error.hint)
 
     @contextmanager
-    def bar(self, doing: str, total: int) -> Iterator[Bar]:
+    def bar(self, doing: str, total: int) -> Generator[Bar]:
         """A progress bar on stderr while the block runs; nothing where stderr is no terminal."""
         columns = (
             SpinnerColumn(),
@@ -95,7 +95,7 @@ class Output:
             yield Bar(progress)
 
     @contextmanager
-    def working(self, doing: str) -> Iterator[None]:
+    def working(self, doing: str) -> Generator[None]:
         """A turning sign on stderr while the block runs; nothing where stderr is no terminal."""
         if not self._err.is_terminal or self.as_json:
             yield

@@ -64,13 +64,10 @@ async def run(
 
 
 async def _tools(pool: Pool, servers: Sequence[str]) -> tuple[ToolInfo, ...]:
-    if not servers:
-        catalogue = await pool.tools()
-    else:
-        parts = [await pool.tools(server) for server in servers]
-        catalogue = Catalogue(
-            tuple(tool for part in parts for tool in part.tools), tuple(each for part in parts for each in part.unreachable)
-        )
+    parts = [await pool.tools(server) for server in servers] if servers else [await pool.tools()]
+    catalogue = Catalogue(
+        tuple(tool for part in parts for tool in part.tools), tuple(each for part in parts for each in part.unreachable)
+    )
     if not catalogue.tools:
         reasons = "; ".join(f"{server}: {reason}" for server, reason in catalogue.unreachable)
         if reasons:

@@ -1,5 +1,6 @@
 """How results look to a person: tables, answers, checks. Plain lines where stdout is no terminal."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import JsonValue
@@ -46,7 +47,7 @@ def answer(console: Console, given: Answer, record: str | None) -> None:
     if given.citations:
         console.print(Text("Sources", style="bold"))
         for each in given.citations:
-            where = f"characters {each.start}–{each.end}"
+            where = f"characters {each.start} to {each.end}"
             source = f"{each.source}, " if each.source and each.source != each.title else ""
             line = Text.assemble(f"  [{each.number}] ", printable(each.title), (f"  {printable(source)}{where}", "dim"))
             console.print(line, soft_wrap=True)
@@ -62,7 +63,9 @@ def answer(console: Console, given: Answer, record: str | None) -> None:
     console.print(Text(printable(given.note), style="yellow"), soft_wrap=True)
     for step in given.steps:
         console.print(_step(step), soft_wrap=True)
-    console.print(Text.assemble("run ", (given.run_id, "bold"), (f"  {record}" if record else "", "dim")), soft_wrap=True)
+    console.print(
+        Text.assemble("run ", (given.run_id, "bold"), (f"  {record}" if record else "", "dim")), soft_wrap=True
+    )
 
 
 def checks(console: Console, found: Iterable[Check]) -> None:
@@ -79,8 +82,6 @@ def result(console: Console, structured: JsonValue, text: str) -> None:
     if structured is not None and console.is_terminal:
         console.print_json(data=structured)
     elif structured is not None:
-        import json
-
         console.print(Text(json.dumps(structured, ensure_ascii=False, indent=2)), soft_wrap=True)
     else:
         console.print(Text(printable(text)), soft_wrap=True)

@@ -1,0 +1,217 @@
+"""Composition: settings and configuration in, a pool or running servers out. The one room that knows all the others."""
+
+import importlib.metadata
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, cast
+
+import platformdirs
+from pool.config import parse_config, read_config
+
+from host.client_config import Launch
+from pool.nearby import did_you_mean
+from pool.spec import GroupSpec, InProcessSpec, StdioSpec
+from stoa.errors import BadInput, Fault, NotFound, Unavailable
+from stoa.principal import Principal
+from stoa.settings import Settings
+from stoa.tools import ToolCaller, ToolCallers
+
+if TYPE_CHECKING:  # the kit and the pool bring the protocol's libraries: a second that many commands do not need
+    from kit.author import Server
+    from pool.pool import Pool
+
+__all__ = [
+    "ALL_TOGETHER_PORT",
+    "DEFAULT_PORTS",
+    "Workspace",
+    "default_home",
+    "installed_servers",
+    "load_settings",
+    "open_workspace",
+    "serve_all",
+    "serve_one",
+    "start_command",
+    "with_roots",
+]
+
+ENTRY_POINTS = "stoa.servers"
+
+DEFAULT_PORTS: Mapping[str, int] = {
+    "helpscout": 8001,
+    "notion": 8002,
+    "slack": 8003,
+    "content": 8082,
+    "knowledge": 3002,
+}
+ALL_TOGETHER_PORT = 8080
+"""Also for a server that has no port of its own in the list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Everything that a command of the host works with. `source` says in words where the groups come from."""
+
+    settings: Settings
+    groups: tuple[GroupSpec, ...]
+    source: str
+    environ: Mapping[str, str]
+
+    @property
+    def trusted(self) -> frozenset[str]:
+        return frozenset(group.name for group in self.groups if group.trusted)
+
+    def pool(self) -> "Pool":
+        from pool.pool import Pool
+
+        key = self.settings.internal_key
+        return Pool(self.groups, internal_key=key.get_secret_value().encode() if key else None)
+
+    def group(self, name: str) -> GroupSpec:
+        """The group of that name. Raises `NotFound` with what is near."""
+        found = next((group for group in self.groups if group.name == name), None)
+        if found is None:
+            near = did_you_mean(name, (group.name for group in self.groups))
+            raise NotFound(f"There is no server {name!r} in {self.source}.", hint=near)
+        return found
+
+    def capacity(self, name: str) -> int:
+        """Calls that the group takes at once."""
+        group = self.group(name)
+        return group.replicas * len(group.members) * group.max_in_flight
+
+    def ours(self) -> tuple[Launch, ...]:
+        """The servers of ours among the groups, and how each is started."""
+        started = ((group.name, member) for group in self.groups for member in group.members[:1])
+        return tuple(
+            Launch(name, args)
+            for name, member in started
+            if isinstance(member, StdioSpec) and (args := _serve_args(member)) is not None
+        )
+
+
+def open_workspace(config: Path | None, environ: Mapping[str, str], *, folder: Path) -> Workspace:
+    """Settings and groups: from `config`, else ./mcp.json, else STOA_HOME/mcp.json, else every installed server.
+
+    Raises `BadInput` naming the file or variable, the key and the remedy.
+    """
+    settings = load_settings(environ)
+    for path in (config,) if config is not None else (folder / "mcp.json", settings.home / "mcp.json"):
+        if config is not None or path.is_file():
+            return Workspace(settings, read_config(path, environ), str(path), environ)
+    source = "the built-in configuration (every installed server)"
+    return Workspace(settings, parse_config(_built_in(), source=source, environ=environ), source, environ)
+
+
+def load_settings(environ: Mapping[str, str]) -> Settings:
+    return Settings.load(environ, default_home=default_home(environ))
+
+
+def default_home(environ: Mapping[str, str]) -> Path:
+    """The folder for everything we write, also when the other settings cannot be read."""
+    return Path(environ.get("STOA_HOME") or platformdirs.user_data_path("stoa"))
+
+
+def with_roots(settings: Settings, roots: Sequence[Path], *, force: bool) -> Settings:
+    return settings
+
+
+def installed_servers() -> tuple[str, ...]:
+    """Names of the servers that are installed here, ours and third parties'."""
+    return tuple(sorted({each.name for each in importlib.metadata.entry_points(group=ENTRY_POINTS)}))
+
+
+def start_command() -> tuple[str, ...]:
+    """How `stoa` is started from anywhere: its script beside this Python, else the module."""
+    # Not resolved: a virtual environment's Python is a link, and the script lies beside the link.
+    script = Path(sys.executable).parent / ("stoa.exe" if sys.platform == "win32" else "stoa")
+    return (str(script),) if script.is_file() else (sys.executable, "-m", "host")
+
+
+def serve_one(name: str, settings: Settings, *, transport: str, host: str, port: int | None) -> None:
+    """Serve one server until it is told to stop."""
+    from kit.serve import run, serve_http, serve_stdio
+    from kit.upstream import open_upstream
+
+    factory = _factory(name)
+
+    async def serve() -> None:
+        async with AsyncExitStack() as stack:
+            callers = await stack.enter_async_context(open_upstream(settings))
+            server = factory(settings, tools=callers)
+            if transport == "stdio":
+                await serve_stdio(server)
+            else:
+                at = DEFAULT_PORTS.get(name, ALL_TOGETHER_PORT) if port is None else port
+                await serve_http({name: server}, settings=settings, host=host, port=at, at_root=True)
+
+    run(serve, settings=settings)
+
+
+def serve_all(names: Sequence[str], settings: Settings, *, host: str, port: int) -> None:
+    """Serve several servers in this process over HTTP and WebSocket; they call each other through a pool in memory."""
+    from kit.serve import run, serve_http
+    from pool.pool import Pool
+
+    callers = _Later()
+    servers: dict[str, Server] = {name: _factory(name)(settings, tools=callers) for name in names}
+    groups = [GroupSpec(name, (InProcessSpec(server.lowlevel),), trusted=True) for name, server in servers.items()]
+    key = settings.internal_key
+
+    async def serve() -> None:
+        async with Pool(groups, internal_key=key.get_secret_value().encode() if key else None) as pool:
+            callers.target = pool
+            await serve_http(servers, settings=settings, host=host, port=port, at_root=False)
+
+    run(serve, settings=settings)
+
+
+class _Factory(Protocol):
+    def __call__(self, settings: Settings, *, tools: ToolCallers | None = None) -> "Server": ...
+
+
+def _factory(name: str) -> _Factory:
+    found = next(iter(importlib.metadata.entry_points(group=ENTRY_POINTS, name=name)), None)
+    if found is None:
+        raise BadInput(f"There is no server {name!r}.", hint=did_you_mean(name, installed_servers()))
+    try:
+        return cast("_Factory", found.load())
+    except ImportError as error:
+        raise Fault(f"The server {name!r} cannot be loaded: {error}.", hint="Install Stoa again.") from error
+
+
+class _Later:
+    """Callers for servers that are made before the pool that serves them."""
+
+    def __init__(self) -> None:
+        self.target: ToolCallers | None = None
+
+    def caller(self, principal: Principal, *, hops: int = 0) -> ToolCaller:
+        if self.target is None:
+            raise Unavailable("The servers are still starting.", retry_after=1.0)
+        return self.target.caller(principal, hops=hops)
+
+
+def _built_in() -> str:
+    names = installed_servers()
+    return json.dumps(
+        {
+            "mcpServers": {name: {"command": "stoa", "args": ["serve", name]} for name in names},
+            "stoa": {"pools": {name: {"trusted": True} for name in names}},
+        }
+    )
+
+
+def _serve_args(member: StdioSpec) -> tuple[str, ...] | None:
+    """The words behind `stoa` when the command is one of ours, else None."""
+    command = Path(member.command).stem.lower()
+    match (command, *member.args):
+        case ("stoa", "serve", _, *_):
+            return member.args
+        case (python, "-m", str(module), *rest) if python.startswith("python") and module.startswith("servers."):
+            return ("serve", module.removeprefix("servers."), *rest)
+        case _:
+            return None

@@ -1,0 +1,225 @@
+"""The command line: what each command is called, takes and says about itself. The work is done in other rooms.
+
+Nothing heavy is imported here at the top: `stoa --help` has to answer at once.
+"""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from host.door import INTERRUPTED, OK, Session
+
+if TYPE_CHECKING:
+    from host.app import Workspace
+    from stoa.settings import Settings
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="stoa",
+    help="MCP servers, a pool that drives them, and a host that answers from your own documents.",
+    no_args_is_help=False,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Server = Annotated[str, typer.Argument(help="Name of a server, as `stoa servers` lists it.")]
+Servers = Annotated[
+    list[str] | None, typer.Option("--server", help="Only this server; may be given several times.", metavar="NAME")
+]
+Host = Annotated[str, typer.Option(help="Address to listen on. Others than loopback need STOA_AUTH_… to be set.")]
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    context: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="The mcp.json to use; else ./mcp.json, STOA_HOME/mcp.json, every installed server."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Print tracebacks and more of the log.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    session = _session(context)
+    session.config, session.as_json, session.verbose = config, as_json, verbose
+    if version:
+        from stoa import __version__
+
+        session.output.document({"version": __version__}, lambda console: console.print(f"stoa {__version__}"))
+        raise typer.Exit(OK)
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command(rich_help_panel="Servers")
+def serve(
+    context: typer.Context,
+    server: Annotated[str, typer.Argument(help="Name of an installed server, e.g. content.")],
+    transport: Annotated[
+        Literal["stdio", "http", "ws"], typer.Option(help="http and ws serve both: /mcp and /mcp/ws.")
+    ] = "stdio",
+    host: Host = "127.0.0.1",
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Else the server's own port.")] = None,
+    root: Annotated[
+        list[Path] | None, typer.Option(help="A folder that the server may read; may be given several times.")
+    ] = None,
+    force_root: Annotated[bool, typer.Option("--force-root", help="Allow / and the home folder as roots.")] = False,
+) -> None:
+    """Serve one server on stdio, HTTP or WebSocket."""
+    import os
+
+    from host.app import load_settings, serve_one, with_roots
+    from stoa.errors import BadInput
+
+    if transport == "stdio" and port is not None:
+        raise BadInput("--port means nothing on stdio.", hint="Add --transport http.")
+    settings = with_roots(load_settings(os.environ), root or (), force=force_root)
+    serve_one(server, _louder(context, settings), transport=transport, host=host, port=port)
+
+
+@app.command(rich_help_panel="Servers")
+def up(
+    context: typer.Context,
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 8080,
+) -> None:
+    """Serve all of mcp.json's own servers together, over HTTP and WebSocket."""
+    from host.app import serve_all
+    from stoa.errors import BadInput
+
+    work = _workspace(context)
+    names = [launch.name for launch in work.ours()]
+    if not names:
+        raise BadInput(
+            f"None of the servers in {work.source} is started by `stoa serve`.", hint="Add one, or use --config."
+        )
+    serve_all(names, _louder(context, work.settings), host=host, port=port)
+
+
+@app.command(rich_help_panel="Servers")
+def servers(context: typer.Context, name: Annotated[str | None, typer.Argument(help="Only this one.")] = None) -> int:
+    """List servers: state, protocol era, version, latency."""
+    from host.commands.look import list_servers
+
+    return list_servers(_workspace(context), _session(context).output, name)
+
+
+@app.command(rich_help_panel="Tools")
+def tools(
+    context: typer.Context,
+    query: Annotated[str | None, typer.Argument(help="Words to rank the tools by.")] = None,
+    server: Servers = None,
+) -> int:
+    """List tools, the best first when a query is given."""
+    from host.commands.look import list_tools
+
+    return list_tools(_workspace(context), _session(context).output, query, server or ())
+
+
+@app.command(rich_help_panel="Tools")
+def call(
+    context: typer.Context,
+    tool: Annotated[str, typer.Argument(metavar="SERVER.TOOL", help="As `stoa tools` lists it.")],
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Arguments, typed by the tool's schema.")
+    ] = None,
+    args: Annotated[str | None, typer.Option(metavar="JSON", help="All arguments as one JSON object.")] = None,
+) -> int:
+    """Call one tool and print its structured result."""
+    from host.commands.look import call_tool
+
+    return call_tool(_workspace(context), _session(context).output, tool, words or (), args)
+
+
+@app.command(rich_help_panel="Work")
+def ingest(
+    context: typer.Context,
+    paths: Annotated[list[Path] | None, typer.Argument(metavar="[PATH]...", help="Files and folders.")] = None,
+    installed: Annotated[
+        bool, typer.Option("--installed", help="The descriptions of the Python packages installed beside Stoa.")
+    ] = False,
+    tag: Annotated[list[str] | None, typer.Option(help="Put this tag on every document; may be repeated.")] = None,
+) -> int:
+    """Read documents and send them to the content server."""
+    from host.commands.bring import ingest_all
+    from stoa.errors import BadInput
+
+    if not paths and not installed:
+        raise BadInput("Nothing to ingest is named.", hint="Give files or folders, or --installed.")
+    code = ingest_all(_workspace(context), _session(context).output, paths or (), installed=installed, tags=tag or ())
+    _session(context).has_answered = code == INTERRUPTED
+    return code
+
+
+@app.command(rich_help_panel="Work")
+def run(
+    context: typer.Context,
+    task: Annotated[str, typer.Argument(help="A question or a task, in quotes.")],
+    server: Servers = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="planner, openai[:NAME], anthropic[:NAME] or openai-compatible:URL#NAME."),
+    ] = None,
+    planner: Annotated[bool, typer.Option("--planner", help="No model, also when keys are set.")] = False,
+) -> int:
+    """Do a task with the tools of the servers, and cite what was used."""
+    from host.commands.work import run_task
+    from stoa.errors import BadInput
+
+    if planner and model not in (None, "planner"):
+        raise BadInput(f"--planner and --model {model!r} contradict each other.", hint="Give one of them.")
+    if not task.strip():
+        raise BadInput("The task is empty.", hint='Write it in quotes: stoa run "How do I …?"')
+    chosen = "planner" if planner else model
+    return run_task(_workspace(context), _session(context).output, task.strip(), server or (), chosen)
+
+
+@app.command(rich_help_panel="Set-up")
+def config(
+    context: typer.Context,
+    client: Annotated[Literal["claude-desktop", "cursor", "vscode"], typer.Argument(help="The program to configure.")],
+) -> None:
+    """Print an entry for another MCP client, ready to be pasted."""
+    from host.app import start_command
+    from host.client_config import entry, where_to_paste
+    from stoa.errors import BadInput
+
+    work, output = _workspace(context), _session(context).output
+    launches = work.ours()
+    if not launches:
+        raise BadInput(f"None of the servers in {work.source} is started by `stoa serve`.", hint="Use --config.")
+    home = work.settings.home.absolute()
+    output.json(entry(client, launches, command=start_command(), home=home, environ=work.environ))
+    output.note(where_to_paste(client, sys.platform))
+
+
+@app.command(rich_help_panel="Set-up")
+def doctor(context: typer.Context) -> int:
+    """Check Python, disk, ports, keys and extras; say what to do."""
+    from host.commands.look import examine_all
+
+    session = _session(context)
+    return examine_all(session.config, session.output)
+
+
+def _session(context: typer.Context) -> Session:
+    session = context.find_root().obj
+    assert isinstance(session, Session)
+    return session
+
+
+def _workspace(context: typer.Context) -> "Workspace":
+    import os
+
+    from host.app import open_workspace
+
+    return open_workspace(_session(context).config, os.environ, folder=Path.cwd())
+
+
+def _louder(context: typer.Context, settings: "Settings") -> "Settings":
+    """--verbose, for servers: the log of what they do."""
+    return settings.model_copy(update={"log_level": "INFO"}) if _session(context).verbose else settings

@@ -1,0 +1,65 @@
+"""`stoa run`: choose who answers, run, keep the record, print the answer."""
+
+import os
+from collections.abc import Sequence
+from typing import cast
+
+import anyio
+from pydantic import JsonValue
+
+from host import show, transcript
+from host.answer import Answer, Step
+from host.app import Workspace
+from host.door import OK
+from host.llm.choose import Choice, choose
+from host.output import Output
+from host.run import run
+from stoa.clock import SystemClock
+from stoa.errors import StoaError
+from stoa.principal import LOCAL
+
+__all__ = ["run_task"]
+
+
+def run_task(work: Workspace, output: Output, task: str, servers: Sequence[str], model: str | None) -> int:
+    """Found or not, an answer is an answer: exit code 0. The record is written before anything is printed."""
+    for server in servers:
+        work.group(server)
+    choice = choose(model, os.environ)
+    clock = SystemClock()
+    started = clock.now()
+    with output.working("planning" if choice.model is None else f"asking {choice.model.label}"):
+        answer = anyio.run(_run, work, output, task, servers, choice)
+    values = transcript.record(
+        answer, started_at=started, finished_at=clock.now(), secrets=transcript.secrets_of(work.environ)
+    )
+    try:
+        path: str | None = str(transcript.write(values, home=work.settings.home, run_id=answer.run_id))
+    except StoaError as error:  # the answer is worth more than its record
+        output.note(str(error))
+        path = None
+    document = {**transcript.as_json(answer), "record": cast("JsonValue", path)}
+    output.document(document, lambda console: show.answer(console, answer, path))
+    return OK
+
+
+async def _run(work: Workspace, output: Output, task: str, servers: Sequence[str], choice: Choice) -> Answer:
+    def on_step(step: Step) -> None:
+        if output.verbose:
+            output.note(f"called {step.ref} on {step.replica}: {step.summary}")
+
+    async with work.pool() as pool:
+        if choice.model is None:
+            return await run(task, pool=pool, principal=LOCAL, servers=servers, trusted=work.trusted, on_step=on_step)
+        # Two seconds of imports, so only now.
+        from host.llm.agent import run as run_model
+
+        return await run_model(
+            task,
+            choice=choice.model,
+            pool=pool,
+            principal=LOCAL,
+            servers=servers,
+            trusted=work.trusted,
+            on_step=on_step,
+        )

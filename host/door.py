@@ -1,0 +1,173 @@
+"""From words on the command line to an exit code; every failure leaves here as one short block, never a traceback.
+
+Exit codes: 0 done, 1 a tool or a run answered with an error, 2 bad input or configuration, 3 something needed is
+away, 130 interrupted.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast
+
+from typer import Abort
+from typer.exceptions import TyperException
+
+from stoa.errors import BadInput, Conflict, Denied, Fault, NotFound, OutcomeUnknown, StoaError, Unavailable
+
+if TYPE_CHECKING:
+    from typer import Typer
+
+    from host.output import Output
+
+__all__ = [
+    "BAD_INPUT",
+    "INTERRUPTED",
+    "OK",
+    "TOOL_FAILED",
+    "UNAVAILABLE",
+    "Session",
+    "exit_code",
+    "hoist",
+    "run_command",
+]
+
+OK: Final = 0
+TOOL_FAILED: Final = 1
+BAD_INPUT: Final = 2
+UNAVAILABLE: Final = 3
+INTERRUPTED: Final = 130
+
+_CODES: dict[type[StoaError], int] = {
+    BadInput: BAD_INPUT,
+    NotFound: BAD_INPUT,
+    Denied: TOOL_FAILED,
+    Conflict: TOOL_FAILED,
+    OutcomeUnknown: TOOL_FAILED,
+    Fault: TOOL_FAILED,
+    Unavailable: UNAVAILABLE,
+}
+_FLAGS = ("--json", "--verbose")
+_VALUED = ("--config",)
+
+
+@dataclass
+class Session:
+    """The global options, and whether a command has already told its own end."""
+
+    as_json: bool = False
+    verbose: bool = False
+    config: Path | None = None
+    has_answered: bool = field(default=False, init=False)
+
+    @property
+    def output(self) -> "Output":
+        from host.output import Output
+
+        return Output(as_json=self.as_json, verbose=self.verbose)
+
+
+def run_command(argv: Sequence[str]) -> int:
+    """Do what the words say and return the exit code."""
+    from host.cli import app
+
+    words = hoist(argv)
+    session = Session(as_json="--json" in words[: _globals(words)], verbose="--verbose" in words[: _globals(words)])
+    try:
+        code = _run(app, words, session)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read us has gone, as `head` does. What is still buffered must not be tried again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    return code
+
+
+def hoist(argv: Sequence[str]) -> list[str]:
+    """The words with global options moved to the front, so that they may stand anywhere before `--`."""
+    front, rest = list[str](), list[str]()
+    words = iter(argv)
+    for word in words:
+        if word == "--":
+            return [*front, *rest, word, *words]
+        name, equals, _ = word.partition("=")
+        if word in _FLAGS or (name in _VALUED and equals):
+            front.append(word)
+        elif word in _VALUED:
+            front += [word, *(next_word for next_word in [next(words, None)] if next_word is not None)]
+        else:
+            rest.append(word)
+    return front + rest
+
+
+def exit_code(error: StoaError) -> int:
+    return next((code for kind, code in _CODES.items() if isinstance(error, kind)), TOOL_FAILED)
+
+
+def _globals(words: Sequence[str]) -> int:
+    """How many words stand before the command."""
+    at = 0
+    while at < len(words) and words[at].startswith("--") and words[at] != "--":
+        at += 2 if words[at] in _VALUED else 1
+    return at
+
+
+def _run(app: "Typer", words: Sequence[str], session: Session) -> int:
+    try:
+        code = app(args=list(words), prog_name="stoa", standalone_mode=False, obj=session)
+    except TyperException as error:
+        hint = f"See `{_command(error)} --help`."
+        session.output.error("bad_input", error.format_message().strip() or "Nothing to do.", hint)
+        return BAD_INPUT
+    except (KeyboardInterrupt, Abort):
+        code = INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except BaseException as error:  # noqa: BLE001 - the top: whatever comes, people get a sentence and an exit code
+        if isinstance(error, SystemExit):
+            return error.code if isinstance(error.code, int) else TOOL_FAILED
+        leaf = _leaf(error)
+        if session.verbose:
+            import traceback
+
+            traceback.print_exception(error)
+        if isinstance(leaf, KeyboardInterrupt):
+            code = INTERRUPTED
+        elif isinstance(leaf, BrokenPipeError):
+            raise leaf from None
+        else:
+            known = leaf if isinstance(leaf, StoaError) else _unforeseen(leaf)
+            session.output.failure(known)
+            return exit_code(known)
+    if code == INTERRUPTED and not session.has_answered:
+        session.output.error("interrupted", "Interrupted.", "")
+    return code if isinstance(code, int) else OK
+
+
+def _leaf(error: BaseException) -> BaseException:
+    """The error that a task group has wrapped; ours first, then whatever is there."""
+    leaves = list(_leaves(error))
+    ours = [leaf for leaf in leaves if isinstance(leaf, StoaError | KeyboardInterrupt)]
+    return (ours or leaves)[0]
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        return [leaf for each in group.exceptions for leaf in _leaves(each)]
+    return [error]
+
+
+def _unforeseen(error: BaseException) -> StoaError:
+    if isinstance(error, OSError):
+        where = f" {error.filename!r}" if error.filename is not None else ""
+        return BadInput(f"The system refused{where}: {error.strerror or error}.", hint="Run it again with --verbose.")
+    return Fault(
+        f"Something went wrong inside Stoa ({type(error).__name__}).", hint="Run it again with --verbose and report it."
+    )
+
+
+def _command(error: TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    return str(getattr(context, "command_path", "stoa")) if context is not None else "stoa"
