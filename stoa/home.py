@@ -38,12 +38,18 @@ def secret_key(settings: Settings) -> bytes:
     try:
         if not path.exists():
             _publish(path, secrets.token_bytes(KEY_BYTES))
-        return path.read_bytes()
+        key = path.read_bytes()
     except OSError as error:
         raise BadInput(
             f"The key file {str(path)!r} cannot be used: {error.strerror}.",
             hint="Set STOA_SECRET_KEY, or STOA_HOME to a folder that you may write.",
         ) from error
+    if len(key) < KEY_BYTES:
+        raise BadInput(
+            f"The key file {str(path)!r} has {len(key)} bytes instead of {KEY_BYTES}.",
+            hint="Delete it; a new one is made, and old cursors no longer open.",
+        )
+    return key
 
 
 def _publish(path: Path, key: bytes) -> None:
@@ -53,6 +59,8 @@ def _publish(path: Path, key: bytes) -> None:
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(key)
+            file.flush()
+            os.fsync(descriptor)  # else a power cut can leave a name without a key in it
         os.link(draft, path)
     except FileExistsError:
         pass
