@@ -1,0 +1,245 @@
+"""One SQLite file, used by many processes at once: opening it, transactions in threads, and what its errors mean.
+
+Readers see a snapshot each; writers stand in one line in this process and take the file's write lock before they look
+at anything, so what a writer read is still true when it writes. A transaction is done whole or not at all.
+"""
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+import anyio
+import anyio.to_thread
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import DBAPIError
+from sqlmodel import Session
+
+from servers.content.migrations import APPLICATION_ID, MIGRATIONS
+from stoa.errors import BadInput, StoaError, Unavailable
+
+__all__ = ["MAX_READERS", "Database", "Rows", "Value", "ask"]
+
+MAX_READERS: Final = 4
+PAGE_BYTES: Final = 4096
+RETRY_SECONDS: Final = 1.0
+
+T = TypeVar("T")
+Value = str | int | float | bytes | None
+Rows = Callable[[str, dict[str, Value]], Sequence[tuple[Value, ...]]]
+"""Asks the database in SQL: a statement with `:names`, and their values."""
+
+
+class Database:
+    """Opened by the first who asks. `busy_seconds` is the longest wait of a writer, here and for other processes;
+    `max_bytes` bounds the file."""
+
+    def __init__(self, path: Path, *, busy_seconds: float = 5.0, max_bytes: int | None = None) -> None:
+        self.path = path
+        self._busy_seconds = busy_seconds
+        self._max_pages = None if max_bytes is None else max_bytes // PAGE_BYTES
+        self._engines: tuple[Engine, Engine] | None = None
+        self._opening = anyio.Lock()
+        self._writing = anyio.Lock()
+        self._readers = anyio.CapacityLimiter(MAX_READERS)
+        self._writers = anyio.CapacityLimiter(1)
+
+    def __repr__(self) -> str:
+        return f"<Database {str(self.path)!r} {'open' if self._engines else 'not opened yet'}>"
+
+    async def read(self, work: Callable[[Session], T]) -> T:
+        """Run `work` in a thread on one snapshot."""
+        reader, _ = await self._open()
+        return await anyio.to_thread.run_sync(lambda: self._run(reader, work, None), limiter=self._readers)
+
+    async def write(self, work: Callable[[Session], T]) -> T:
+        """Run `work` in a thread in one transaction, and commit. Raises `Unavailable` after waiting `busy_seconds`."""
+        _, writer = await self._open()
+        deadline = time.monotonic() + self._busy_seconds
+        try:
+            with anyio.fail_after(self._busy_seconds):
+                await self._writing.acquire()
+        except TimeoutError:
+            raise self._busy() from None
+        try:
+            return await anyio.to_thread.run_sync(lambda: self._run(writer, work, deadline), limiter=self._writers)
+        finally:
+            self._writing.release()
+
+    async def close(self) -> None:
+        if self._engines is not None:
+            engines, self._engines = self._engines, None
+            for engine in engines:
+                await anyio.to_thread.run_sync(engine.dispose)
+
+    async def _open(self) -> tuple[Engine, Engine]:
+        async with self._opening:
+            if self._engines is None:
+                await anyio.to_thread.run_sync(self._prepare, limiter=self._writers)
+                self._engines = self._engine("DEFERRED", MAX_READERS), self._engine("IMMEDIATE", 1)
+            return self._engines
+
+    def _engine(self, mode: str, connections: int) -> Engine:
+        engine = create_engine(f"sqlite:///{self.path}", pool_size=connections, max_overflow=0)
+
+        def connect(connection: sqlite3.Connection, _record: object) -> None:
+            connection.isolation_level = None  # the driver would begin too late, and not at all for reads
+            self._tune(connection)
+
+        def begin(connection: Connection) -> None:
+            connection.exec_driver_sql(f"BEGIN {mode}")
+
+        event.listen(engine, "connect", connect)
+        event.listen(engine, "begin", begin)
+        return engine
+
+    def _run(self, engine: Engine, work: Callable[[Session], T], deadline: float | None) -> T:
+        try:
+            with engine.connect() as connection:
+                if deadline is not None:
+                    raw = connection.connection.dbapi_connection
+                    assert isinstance(raw, sqlite3.Connection)
+                    raw.execute(f"PRAGMA busy_timeout = {max(0, round((deadline - time.monotonic()) * 1000))}")
+                with Session(connection, expire_on_commit=False, autoflush=False) as session, session.begin():
+                    return work(session)
+        except DBAPIError as error:
+            explained = self._explain(error.orig)
+            if explained is None:
+                raise
+            raise explained from error
+
+    def _tune(self, connection: sqlite3.Connection) -> None:
+        connection.execute(f"PRAGMA busy_timeout = {round(self._busy_seconds * 1000)}")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        if self._max_pages is not None:
+            connection.execute(f"PRAGMA max_page_count = {self._max_pages}")
+
+    # Opening. Several processes may do this at the same moment.
+
+    def _prepare(self) -> None:
+        try:
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+        except OSError as error:
+            raise BadInput(
+                f"The database {str(self.path)!r} cannot be opened: {error.strerror}.",
+                hint="Make it readable and writable for you, or set STOA_HOME to another folder.",
+            ) from error
+        connection = sqlite3.connect(self.path, isolation_level=None)
+        try:
+            self._tune(connection)
+            self._refuse_foreign(connection)
+            self._journal_ahead(connection)
+            self._migrate(connection)
+        except sqlite3.Error as error:
+            explained = self._explain(error)
+            if explained is None:
+                raise
+            raise explained from error
+        finally:
+            connection.close()
+
+    def _refuse_foreign(self, connection: sqlite3.Connection) -> None:
+        if _pragma(connection, "application_id") == APPLICATION_ID:
+            return
+        if (
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            and not _pragma(connection, "application_id") == APPLICATION_ID
+        ):  # asked again: another process may just have made the tables
+            raise BadInput(
+                f"The file {str(self.path)!r} is a database of another program.",
+                hint="Move it away, or set STOA_HOME to another folder; then start again.",
+            )
+
+    def _journal_ahead(self, connection: sqlite3.Connection) -> None:
+        """Set WAL. SQLite does not wait for others here, so we do."""
+        deadline = time.monotonic() + self._busy_seconds
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if _primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            version = _pragma(connection, "user_version")
+            if version > len(MIGRATIONS):
+                raise BadInput(
+                    f"The database {str(self.path)!r} has schema version {version};"
+                    f" this Stoa knows versions up to {len(MIGRATIONS)}.",
+                    hint="Install the newer Stoa again, or set STOA_HOME to another folder.",
+                )
+            for step in MIGRATIONS[version:]:
+                for statement in step:
+                    connection.execute(statement)
+            if version < len(MIGRATIONS):
+                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+            connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+
+    # Errors.
+
+    def _busy(self) -> Unavailable:
+        return Unavailable(
+            f"Others have been writing to {str(self.path)!r} for more than {self._busy_seconds:g} seconds.",
+            hint="Nothing was changed; send the same request again.",
+            retry_after=RETRY_SECONDS,
+        )
+
+    def _explain(self, error: BaseException | None) -> StoaError | None:
+        """Our error for what SQLite says; None where the mistake is ours. https://sqlite.org/rescode.html"""
+        code, path = _primary_code(error), str(self.path)
+        if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+            return self._busy()
+        if code == sqlite3.SQLITE_FULL:
+            return Unavailable(
+                f"There is no room left for the database {path!r}; nothing was changed.",
+                hint="Free space on that disk or delete documents, then send the same request again.",
+                retry_after=60,
+            )
+        if code == sqlite3.SQLITE_IOERR:
+            return Unavailable(
+                f"The disk refused to read or write the database {path!r} ({error}); nothing was changed.",
+                hint="Free space on that disk, lift the limit on file sizes, or check the disk; then try again.",
+                retry_after=60,
+            )
+        if code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
+            return BadInput(
+                f"The database {path!r} cannot be read: {error}.",
+                hint="Restore it from a backup, or move it away and ingest the documents again.",
+            )
+        if code in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}:
+            return BadInput(
+                f"The database {path!r} cannot be opened or written: {error}.",
+                hint="Make the file and its folder readable and writable for you, or set STOA_HOME to another folder.",
+            )
+        return None
+
+
+def ask(session: Session) -> Rows:
+    """Plain SQL on a session, for what has no table class: the full-text index."""
+
+    def rows(statement: str, values: dict[str, Value]) -> Sequence[tuple[Value, ...]]:
+        result = session.connection().execute(text(statement), values)
+        return [tuple(row) for row in result] if result.returns_rows else []
+
+    return rows
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def _primary_code(error: BaseException | None) -> int:
+    """The low byte of an extended code; 0 where the error did not come from SQLite itself."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
