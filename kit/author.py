@@ -73,7 +73,7 @@ class Server:
             dereference_schemas=False,
             request_state_security=RequestStateSecurity(keys=[derive(key, "state")], bind_principal=_caller),
         )
-        self.subscriptions = Subscriptions()
+        self.subscriptions = Subscriptions(lambda: current_call().principal.tenant)
         self._prepared: dict[str, PreparedTool] = {}
         self._reader = Reader(self.fastmcp)
         self.gate = Gate(

@@ -1,18 +1,14 @@
 """The request that is being served right now, as tools, resources and completions see it."""
 
 from contextvars import ContextVar, Token
-from typing import TYPE_CHECKING
 
+from mcp.server.session import ServerSession
 from pydantic import JsonValue
 
+from kit.cursor import Cursors
+from kit.subscriptions import Subscriptions
 from stoa.principal import Principal
 from stoa.tools import ToolCaller, ToolCallers
-
-if TYPE_CHECKING:
-    from mcp.server.session import ServerSession
-
-    from kit.cursor import Cursors
-    from kit.subscriptions import Subscriptions
 
 __all__ = ["Call", "current_call", "enter_call", "leave_call"]
 
@@ -30,9 +26,9 @@ class Call:
         principal: Principal,
         hops: int,
         callers: ToolCallers,
-        session: "ServerSession",
-        cursors: "Cursors",
-        subscriptions: "Subscriptions",
+        session: ServerSession,
+        cursors: Cursors,
+        subscriptions: Subscriptions,
     ) -> None:
         self.principal = principal
         self.hops = hops

@@ -23,8 +23,6 @@ from mcp.server.subscriptions import (
     ToolsListChanged,
 )
 
-from kit.call import current_call
-
 __all__ = ["Changed", "Subscriptions"]
 
 log = logging.getLogger(__name__)
@@ -56,7 +54,9 @@ class _Listener:
 class Subscriptions:
     """Two pieces of state: open listen streams with their tenant, and connections of the handshake era."""
 
-    def __init__(self) -> None:
+    def __init__(self, whose: Callable[[], str]) -> None:
+        """`whose` says which tenant the request belongs to that is being served."""
+        self._whose = whose
         self._streams: dict[object, tuple[str, Callable[[ServerEvent], None]]] = {}
         self._listeners: set[_Listener] = set()
         self._listen = ListenHandler(self)
@@ -94,12 +94,12 @@ class Subscriptions:
 
     async def publish(self, event: ServerEvent) -> None:
         """The SDK's bus: an event of the current call's tenant."""
-        self._feed(event, current_call().principal.tenant)
+        self._feed(event, self._whose())
 
     def subscribe(self, listener: Callable[[ServerEvent], None]) -> Callable[[], None]:
         """The SDK's bus: called while a listen request is served, so the tenant is the one of that request."""
         token = object()
-        self._streams[token] = (current_call().principal.tenant, listener)
+        self._streams[token] = (self._whose(), listener)
         return lambda: self._streams.pop(token, None) and None
 
     def _feed(self, event: ServerEvent, tenant: str | None) -> None:
@@ -125,13 +125,13 @@ class Subscriptions:
     ) -> types.EmptyResult:
         listener = self._listener(ctx)
         if len(listener.uris) < MAX_URIS_PER_CONNECTION:
-            listener.uris.add((current_call().principal.tenant, str(params.uri)))
+            listener.uris.add((self._whose(), str(params.uri)))
         return types.EmptyResult()
 
     async def _unsubscribe(
         self, ctx: ServerRequestContext[Any, Any], params: types.UnsubscribeRequestParams
     ) -> types.EmptyResult:
-        self._listener(ctx).uris.discard((current_call().principal.tenant, str(params.uri)))
+        self._listener(ctx).uris.discard((self._whose(), str(params.uri)))
         return types.EmptyResult()
 
     def _listener(self, ctx: ServerRequestContext[Any, Any]) -> _Listener:

@@ -12,7 +12,7 @@ FLOOR = {"stoa": 0, "eventlog": 1, "kit": 1, "pool": 1, "servers": 2, "host": 2,
 
 # A heavy library comes in by one or two doors; everyone else asks the room behind it.
 DOOR = {
-    "fastmcp": {"kit/author.py", "kit/call_tool.py"},
+    "fastmcp": {"kit/author.py", "kit/call_tool.py", "kit/read.py"},
     "pydantic_ai": {"host/llm/"},
     "openai": {"host/llm/"},
     "anthropic": {"host/llm/"},
