@@ -1,6 +1,6 @@
 """Who calls: a lean HTTP client on bare sockets, and the SDK's client over each transport.
 
-The lean one sends the same bytes every time and looks at the answer's text, so that it takes little of the machine from
+The lean one sends the same bytes every time, but for the id, and looks at the answer's text. It leaves the machine to
 the server and never bounds what is read of it. All callers raise when an answer is not what was sent.
 """
 
@@ -11,6 +11,7 @@ from asyncio import StreamReader, StreamWriter, open_connection
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,6 +28,7 @@ __all__ = ["MODERN", "Caller", "Opened", "lean_http", "sdk_http", "sdk_stdio", "
 
 HANDSHAKE = "2025-11-25"
 MODERN = "2026-07-28"
+FIRST_ID = 100_000_000
 WORDS = "All this happened, more or less."
 ME = {"name": "bench", "version": "1"}
 
@@ -58,11 +60,13 @@ def lean_http(port: int, era: str) -> Opener:
             headers = {"mcp-protocol-version": era, "mcp-method": "tools/call", "mcp-name": "echo"}
             if era == HANDSHAKE:
                 headers = {"mcp-protocol-version": era, "mcp-session-id": await _shake_hands(client)}
-            request = client.request(_body(era), headers)
+            before, after = client.request(_body(era, FIRST_ID), headers).split(str(FIRST_ID).encode())
+            ids = count(FIRST_ID)  # of one length, so that the rest of the request stays the same
 
             async def call() -> None:
-                status, _, body = await client.exchange(request)
-                if status != 200 or _said(body) != WORDS:
+                id = next(ids)
+                status, _, body = await client.exchange(b"%b%d%b" % (before, id, after))
+                if status != 200 or _said(body, id) != WORDS:
                     raise RuntimeError(f"HTTP {status}: {body[:300]!r}")
 
             yield Opened(call)
@@ -131,12 +135,12 @@ def _mode(era: str) -> str:
     return "legacy" if era == HANDSHAKE else era
 
 
-def _body(era: str) -> dict[str, Any]:
+def _body(era: str, id: int) -> dict[str, Any]:
     params: dict[str, Any] = {"name": "echo", "arguments": {"text": WORDS}}
     if era == MODERN:
         named = {"protocolVersion": MODERN, "clientInfo": ME, "clientCapabilities": {}}
         params["_meta"] = {f"io.modelcontextprotocol/{key}": value for key, value in named.items()}
-    return {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+    return {"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}
 
 
 async def _shake_hands(client: "_Lean") -> str:
@@ -153,12 +157,12 @@ async def _shake_hands(client: "_Lean") -> str:
     return session
 
 
-def _said(body: bytes) -> object:
-    """The text in an answer, be it JSON or one message of an event stream."""
+def _said(body: bytes, id: int) -> object:
+    """The text in the answer to this request, be it JSON or a message of an event stream."""
     if not body.startswith(b"{"):
-        body = next(line[5:] for line in reversed(body.splitlines()) if line.startswith(b"data:") and len(line) > 6)
+        body = max((line[5:] for line in body.splitlines() if line.startswith(b"data:")), key=len, default=b"{}")
     answer = json.loads(body)
-    return answer["result"]["content"][0]["text"] if "result" in answer else None
+    return answer["result"]["content"][0]["text"] if answer.get("id") == id and "result" in answer else None
 
 
 class _Lean:
@@ -186,7 +190,7 @@ class _Lean:
 
     async def exchange(self, request: bytes) -> tuple[int, str, bytes]:
         """Status, head (lower case names and values) and body."""
-        reader, writer = self._free.pop() if self._free else await open_connection("127.0.0.1", self._port)
+        reader, writer = await self._connection()
         writer.write(request)
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
         length = head.find("\r\ncontent-length:")
@@ -198,6 +202,14 @@ class _Lean:
             body = b""
         self._free.append((reader, writer))
         return int(head[9:12]), head, body
+
+    async def _connection(self) -> tuple[StreamReader, StreamWriter]:
+        while self._free:
+            reader, writer = self._free.pop()
+            if not reader.at_eof():  # servers close what was idle for long
+                return reader, writer
+            writer.close()
+        return await open_connection("127.0.0.1", self._port)
 
 
 async def _chunks(reader: StreamReader) -> bytes:

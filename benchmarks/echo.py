@@ -82,7 +82,16 @@ def serve_sdk(port: int) -> None:
 
 
 def run(app: Any, port: int) -> None:
-    uvicorn.run(app, host="127.0.0.1", port=port, loop="uvloop", http="httptools", log_level="error", access_log=False)
+    uvicorn.run(
+        app,
+        host="127.0.0.1",
+        port=port,
+        loop="uvloop",
+        http="httptools",
+        log_level="error",
+        access_log=False,
+        timeout_keep_alive=75,  # clients of one case wait while the others are measured
+    )
 
 
 KINDS: dict[str, Callable[[int], None]] = {
