@@ -1,0 +1,121 @@
+"""Arguments from words: typed by the schema, all faults named at once."""
+
+import pytest
+from pydantic import JsonValue
+
+from host.arguments import check, from_json, from_words, skeleton
+from stoa.errors import BadInput
+
+SCHEMA: dict[str, JsonValue] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["query"],
+    "$defs": {"Detail": {"type": "string", "enum": ["brief", "full"]}},
+    "properties": {
+        "query": {"type": "string", "minLength": 1},
+        "limit": {"type": "integer", "minimum": 1, "maximum": 50},
+        "share": {"type": "number"},
+        "exact": {"type": "boolean"},
+        "detail": {"$ref": "#/$defs/Detail"},
+        "tags": {"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "null"}]},
+        "numbers": {"type": "array", "items": {"type": "integer"}},
+        "filter": {"type": "object"},
+        "cursor": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+        "anything": {},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("query=a=b", "a=b"),
+        ("query=5", "5"),
+        ("query=true", "true"),
+        ("limit=5", 5),
+        ("share=0.5", 0.5),
+        ("share=2", 2),
+        ("exact=true", True),
+        ("tags=a", ["a"]),
+        ('tags=["a","b"]', ["a", "b"]),
+        ("tags=null", None),
+        ("numbers=3", [3]),
+        ('filter={"a": 1}', {"a": 1}),
+        ("cursor=eyJ", "eyJ"),
+        ("cursor=null", None),
+        ("anything=[1]", [1]),
+        ("anything=word", "word"),
+        ("detail=full", "full"),
+        ("query=", ""),
+    ],
+)
+def test_a_word_becomes_what_the_schema_says(word: str, value: JsonValue) -> None:
+    assert from_words([word], SCHEMA) == {word.partition("=")[0]: value}
+
+
+def test_a_repeated_key_adds_to_a_list() -> None:
+    assert from_words(["tags=a", 'tags=["b"]', "numbers=1", "numbers=2"], SCHEMA) == {
+        "tags": ["a", "b"],
+        "numbers": [1, 2],
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["limit=five"], ["limit='five' is not integer"]),
+        (["limit=1.5"], ["limit='1.5'"]),
+        (["limit=true"], ["limit='true'"]),
+        (["exact=maybe"], ["exact='maybe' is not boolean"]),
+        (["filter=[1]"], ["filter='[1]' is not object"]),
+        (["numbers=x"], ["numbers='x' is not list"]),
+        (["query"], ["'query' is not of the form key=value"]),
+        (["=x"], ["'=x' is not of the form key=value"]),
+        (["query=a", "query=b"], ["'query' is given twice"]),
+        (["limit=five", "exact=maybe"], ["limit='five'", "exact='maybe'"]),
+    ],
+)
+def test_words_that_do_not_fit_are_named(words: list[str], said: list[str]) -> None:
+    with pytest.raises(BadInput) as caught:
+        from_words(words, SCHEMA)
+    for part in said:
+        assert part.lower() in caught.value.message.lower()
+    assert "query=string" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({}, ["'query' is missing"]),
+        ({"query": "a", "limt": 1}, ["'limt' is not an argument (near: limit)"]),
+        ({"query": "a", "limit": "5"}, ["'limit'", "not of type 'integer'"]),
+        ({"query": "a", "limit": 500}, ["'limit'", "maximum of 50"]),
+        ({"query": "a", "detail": "most"}, ["'detail'", "brief", "full"]),
+        ({"query": ""}, ["'query'"]),
+        ({"query": "a", "tags": [1]}, ["'tags'", "is not list"]),
+        ({"query": "a", "numbers": [1, "x"]}, ["'numbers.1'", "integer"]),
+        ({"limit": 0, "zzz": 1}, ["'query' is missing", "'limit'", "'zzz'"]),
+    ],
+)
+def test_every_fault_of_the_arguments_is_named(arguments: dict[str, JsonValue], said: list[str]) -> None:
+    with pytest.raises(BadInput) as caught:
+        check(arguments, SCHEMA)
+    for part in said:
+        assert part.lower() in caught.value.message.lower()
+
+
+def test_arguments_that_fit_pass() -> None:
+    check({"query": "a", "limit": 5, "tags": None, "detail": "full", "filter": {"deep": [1]}}, SCHEMA)
+    check({}, {"type": "object"})
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "nonsense", '{"a": }', "null"])
+def test_args_that_are_no_json_object_are_refused(text: str) -> None:
+    with pytest.raises(BadInput, match="--args"):
+        from_json(text)
+
+
+def test_the_skeleton_shows_required_arguments_first() -> None:
+    assert skeleton(SCHEMA).startswith(
+        'query=string [limit=integer] [share=number] [exact=boolean] [detail="brief"|"full"]'
+    )

@@ -1,0 +1,80 @@
+"""What the doctor finds, and what it advises."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from host.doctor import Check, examine, masked, node, python
+from stoa.errors import BadInput
+
+KEY = "sk-abcdefghijklmnopqrstuvwxyz"
+
+
+def found(
+    home: Path, *, environ: dict[str, str] | None = None, ports: dict[str, int] | None = None
+) -> dict[str, Check]:
+    checks = examine(home=home, environ=environ or {}, servers=["content"], config="built in", ports=ports or {})
+    return {check.what: check for check in checks}
+
+
+def test_a_healthy_machine_has_nothing_bad_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    home = tmp_path / "not" / "yet"
+    assert [check for check in found(home).values() if check.verdict == "bad"] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_old_python_is_bad() -> None:
+    assert python((3, 10, 9)).verdict == "bad"
+    assert "3.11" in python((3, 10, 9)).remedy
+    assert python((3, 14, 0)).verdict == "ok"
+
+
+def test_a_key_is_shown_by_its_end_only(tmp_path: Path) -> None:
+    check = found(tmp_path, environ={"OPENAI_API_KEY": KEY})["OPENAI_API_KEY"]
+    assert check.verdict == "ok"
+    assert KEY not in check.found
+    assert KEY[-4:] in check.found
+    assert masked("X_KEY", "short") == "set"
+    assert masked("STOA_MODEL_URL", "https://u:p@x.example/v1?key=1") == "set (x.example/v1)"
+
+
+def test_a_home_that_is_a_file_is_bad(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("", "utf-8")
+    check = found(tmp_path / "home")["STOA_HOME"]
+    assert check.verdict == "bad"
+    assert "STOA_HOME" in check.remedy
+
+
+def test_a_home_that_others_can_read_is_noted(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    assert "chmod 700" in found(tmp_path)["STOA_HOME"].remedy
+
+
+def test_a_port_in_use_is_noted_with_the_option_that_helps(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = int(taken.getsockname()[1])
+        check = found(tmp_path, ports={"content": port})[f"Port {port}"]
+    assert check.verdict == "note"
+    assert "--port" in check.remedy
+
+
+def test_a_broken_configuration_is_bad_and_its_remedy_is_kept(tmp_path: Path) -> None:
+    error = BadInput("mcp.json is broken.", hint="Mend it.")
+    checks = examine(home=tmp_path, environ={}, servers=[], config=error, ports={})
+    bad = {check.what: check.remedy for check in checks if check.verdict == "bad"}
+    assert bad["Configuration"] == "Mend it."
+    assert "Servers" in bad
+
+
+@pytest.mark.parametrize(("said", "verdict"), [("v24.1.0", "ok"), ("v18.0.0", "note"), ("what?", "note")])
+def test_node_is_asked_for_its_version(tmp_path: Path, said: str, verdict: str) -> None:
+    command = tmp_path / "node"
+    command.write_text(f"#!/bin/sh\necho '{said}'\n", "utf-8")
+    command.chmod(0o755)
+    assert node(str(command)).verdict == verdict
+
+
+def test_a_node_that_is_missing_or_broken_is_only_noted() -> None:
+    assert node(None).verdict == "note"
+    assert node("/nowhere/node").verdict == "note"

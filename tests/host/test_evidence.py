@@ -1,0 +1,79 @@
+"""When hits are an answer, and when they are not."""
+
+from pydantic import JsonValue
+
+from host.evidence import ENOUGH_COVERAGE, MAX_CITATIONS, Hit, conclude, read_hits
+
+QUESTION = "How do I lock a file?"
+
+
+def hit(document: str, passage: str = "Lock the file first.", coverage: float | None = 1.0, start: int = 0) -> Hit:
+    return Hit(document, f"Title of {document}", f"{document}.md", passage, start, start + len(passage), coverage)
+
+
+def test_hits_are_read_from_whatever_list_carries_passages() -> None:
+    structured: JsonValue = {
+        "total": 1,
+        "tags": ["a"],
+        "found": [{"id": "7", "name": "Locks", "snippet": "Lock it.", "url": "https://x.example/7"}, {"id": "8"}, 3],
+    }
+    assert read_hits(structured) == (Hit("7", "Locks", "https://x.example/7", "Lock it.", 0, 8, None),)
+
+
+def test_a_result_of_another_shape_has_no_hits() -> None:
+    others: list[JsonValue] = [
+        None,
+        [],
+        "text",
+        {"found": []},
+        {"found": [{"size": 1}]},
+        {"found": {"passage": "x"}},
+    ]
+    assert [read_hits(other) for other in others] == [()] * len(others)
+
+
+def test_each_citation_is_of_another_document_and_numbered_in_order() -> None:
+    found = conclude(QUESTION, [[hit("a"), hit("a", "Lock files."), hit("b"), hit("c"), hit("d")]])
+    assert [(each.number, each.document_id) for each in found.citations] == [(1, "a"), (2, "b"), (3, "c")]
+    assert len(found.citations) == MAX_CITATIONS
+    assert found.found
+    assert "[1]" in found.text
+
+
+def test_hits_that_cover_too_little_are_not_cited() -> None:
+    found = conclude(QUESTION, [[hit("a", coverage=ENOUGH_COVERAGE - 0.01), hit("b", coverage=ENOUGH_COVERAGE)]])
+    assert [each.document_id for each in found.citations] == ["b"]
+
+
+def test_nothing_that_covers_enough_is_nothing_found() -> None:
+    found = conclude(QUESTION, [[hit("a", coverage=0.3), hit("b", coverage=0.2)]])
+    assert (found.found, found.text, found.citations, found.coverage) == (False, "", (), 0.3)
+
+
+def test_no_hits_at_all_are_nothing_found() -> None:
+    assert not conclude(QUESTION, []).found
+    assert not conclude(QUESTION, [[], []]).found
+
+
+def test_coverage_is_counted_where_the_server_gives_none() -> None:
+    found = conclude(QUESTION, [[hit("a", "Lock every file.", None), hit("b", "Bake the bread.", None)]])
+    assert [each.document_id for each in found.citations] == ["a"]
+
+
+def test_results_of_several_servers_are_interleaved_by_place() -> None:
+    found = conclude(QUESTION, [[hit("a1"), hit("a2")], [hit("b1"), hit("b2")]])
+    assert [each.document_id for each in found.citations] == ["a1", "b1", "a2"]
+
+
+def test_offsets_of_a_citation_count_in_the_document() -> None:
+    passage = (
+        "Bread is baked. Lock the file first so that nobody writes into it while you do your work, whatever it is."
+    )
+    (citation,) = conclude(QUESTION, [[hit("a", passage, start=1000)]]).citations
+    assert citation.start == 1000 + passage.index("Lock")
+    assert citation.end == 1000 + len(passage)
+
+
+def test_a_hit_without_a_readable_sentence_is_passed_over() -> None:
+    found = conclude(QUESTION, [[hit("a", "# file lock"), hit("b")]])
+    assert [each.document_id for each in found.citations] == ["b"]

@@ -1,0 +1,98 @@
+"""Sentences chosen from a passage, and Markdown made readable."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from host.extracts import LONGEST, best_extract, clean
+from host.rank import terms
+
+PASSAGE = """\
+# filelock
+
+[![PyPI](https://badge.example/x.svg)](https://example.org) [![CI](ci.svg)](ci)
+
+A platform-independent file lock for Python. It is **small**.
+
+## Locking
+
+Call `acquire()` on a [lock](https://example.org/lock) before you write. Two processes then never write at once.
+
+```python
+with FileLock("x.lock"):
+    write()
+```
+
+- The weather is fine.
+"""
+
+
+def weights(question: str) -> dict[str, float]:
+    return dict.fromkeys(terms(question), 1.0)
+
+
+def test_the_sentence_that_shares_most_words_is_chosen() -> None:
+    found = best_extract(PASSAGE, weights("Do two processes write at once?"))
+    assert found is not None
+    assert found.text.endswith("Two processes then never write at once.")
+
+
+def test_offsets_point_at_the_sentence_in_the_passage_as_it_was() -> None:
+    found = best_extract(PASSAGE, weights("weather"))
+    assert found is not None
+    assert PASSAGE[found.start : found.end] == "- The weather is fine."
+    assert found.text == "The weather is fine."
+
+
+def test_a_short_code_block_right_behind_goes_along_when_asked_for() -> None:
+    found = best_extract(PASSAGE, weights("two processes write"), with_code=True)
+    assert found is not None
+    assert found.text.endswith('with FileLock("x.lock"):\n    write()\n```')
+    assert PASSAGE[found.start : found.end].endswith("```")
+
+
+def test_the_heading_above_counts_for_its_sentences() -> None:
+    passage = "## Cooking\n\nIt takes an hour.\n\n## Locking\n\nIt takes a second.\n"
+    found = best_extract(passage, weights("locking"))
+    assert found is not None
+    assert found.text == "It takes a second."
+
+
+def test_of_equal_sentences_the_first_is_chosen() -> None:
+    found = best_extract("Nothing here. Nor there.", weights("zebra"))
+    assert found is not None
+    assert found.start == 0
+
+
+@pytest.mark.parametrize("passage", ["", "\n\n", "# Only a heading", "```\nonly code\n```", "[![a](b)](c)", "---"])
+def test_a_passage_without_a_sentence_has_no_extract(passage: str) -> None:
+    assert best_extract(passage, weights("heading code")) is None
+
+
+@given(st.text(alphabet="ab .!?\n#`-*[]()|\t", max_size=400))
+def test_every_extract_lies_in_its_passage_and_is_not_too_long(passage: str) -> None:
+    found = best_extract(passage, {"a": 1.0, "ab": 2.0})
+    if found is not None:
+        assert 0 <= found.start < found.end <= len(passage)
+        assert found.text
+        sentence = max(len(part) for part in passage.split("\n\n"))
+        assert found.end - found.start <= max(LONGEST, sentence)
+
+
+@pytest.mark.parametrize(
+    ("markdown", "expected"),
+    [
+        ("**bold** and *soft* and `code`", "bold and soft and `code`"),
+        ("see [the docs](https://x.example/a_b)", "see the docs"),
+        ("[![badge](a.svg)](b) text", "text"),
+        ("snake_case_name stays", "snake_case_name stays"),
+        ("2 * 3 * 4", "2 * 3 * 4"),
+        ("- item\n  goes on", "item goes on"),
+        ("a <br/> b <https://x.example>", "a b https://x.example"),
+        (r"1\. escaped \*star\*", "1. escaped *star*"),
+        ("``rst code``", "`rst code`"),
+        ("| a | b |", "a b"),
+    ],
+)
+def test_markdown_becomes_what_a_reader_sees(markdown: str, expected: str) -> None:
+    assert clean(markdown) == expected
