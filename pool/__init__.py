@@ -1,0 +1,1 @@
+"""The client side of MCP: servers as groups of replicas, connected, balanced and kept alive. Imports only `stoa`."""

@@ -1,0 +1,44 @@
+"""Which tools there are, as values: what `tools()` answers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from stoa.tools import ToolRef
+
+__all__ = ["Catalogue", "ToolInfo"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolInfo:
+    """A tool as its server describes it. The four hints are what the server says; believe them of trusted servers.
+
+    Where a server says nothing, the protocol's defaults hold: not read-only, destructive, not idempotent, open world.
+    """
+
+    ref: ToolRef
+    title: str
+    description: str
+    input_schema: Mapping[str, JsonValue]
+    output_schema: Mapping[str, JsonValue] | None
+    read_only: bool
+    idempotent: bool
+    destructive: bool
+    open_world: bool
+
+    @property
+    def may_repeat(self) -> bool:
+        """Whether calling twice does no more than calling once, if the server is believed."""
+        return self.read_only or self.idempotent
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """Tools of all servers that answered, in the order of the configuration, and who did not answer and why."""
+
+    tools: tuple[ToolInfo, ...]
+    unreachable: tuple[tuple[str, str], ...] = ()
+
+    def find(self, ref: ToolRef) -> ToolInfo | None:
+        return next((tool for tool in self.tools if tool.ref == ref), None)

@@ -1,0 +1,97 @@
+"""What is to be connected, as values: members (one command, address or object) and groups of them.
+
+Nothing here opens anything. Specs know which of their values are secret, and never show them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from pool.redact import mask, mask_arguments, mask_url
+
+__all__ = ["GroupSpec", "HttpSpec", "InProcessSpec", "MemberSpec", "StdioSpec", "WsSpec"]
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class StdioSpec:
+    """A command that speaks MCP on its standard input and output.
+
+    `env` is added to the few variables that every child gets (PATH, HOME, …). `secrets` are values that must not be
+    shown, wherever they occur (a token given as an argument, for instance).
+    """
+
+    command: str
+    args: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    cwd: str | None = None
+    secrets: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return mask(" ".join([self.command, *mask_arguments(self.args)]), self.secrets)
+
+    def __repr__(self) -> str:
+        return f"<StdioSpec {self}>"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class HttpSpec:
+    """A Streamable HTTP endpoint. `headers` go with every request and are secret."""
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    secrets: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return mask(mask_url(self.url), self.secrets)
+
+    def __repr__(self) -> str:
+        return f"<HttpSpec {self}>"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class WsSpec:
+    """A WebSocket endpoint (our custom transport). `headers` go with the upgrade request and are secret."""
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    secrets: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return mask(mask_url(self.url), self.secrets)
+
+    def __repr__(self) -> str:
+        return f"<WsSpec {self}>"
+
+
+@dataclass(frozen=True, slots=True)
+class InProcessSpec:
+    """A server object in this process: whatever the SDK's client accepts (`kit`: `server.lowlevel`)."""
+
+    server: object = field(repr=False)
+
+    def __str__(self) -> str:
+        return "in this process"
+
+
+MemberSpec = StdioSpec | HttpSpec | WsSpec | InProcessSpec
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSpec:
+    """One logical server: every member `replicas` times. Times in seconds.
+
+    `trusted` servers are believed when they say that a tool is read-only or idempotent, and are told who calls.
+    """
+
+    name: str
+    members: tuple[MemberSpec, ...]
+    replicas: int = 1
+    max_in_flight: int = 16
+    max_waiting: int = 64
+    acquire_timeout_seconds: float = 10
+    call_timeout_seconds: float = 60
+    start_timeout_seconds: float = 30
+    stop_grace_seconds: float = 2
+    trusted: bool = False
