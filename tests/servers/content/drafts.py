@@ -18,3 +18,9 @@ def draft(
         chunks=split(markdown),
         given=given,
     )
+
+
+def document(number: int, sentences: int = 400) -> str:
+    """Markdown of many different words; about 22 kB unless told otherwise."""
+    sentence = "many different words such as {} fill this document. "
+    return f"# Document {number}\n\n" + "".join(sentence.format(f"w{number}x{each}") for each in range(sentences))

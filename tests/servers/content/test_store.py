@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from sqlmodel import Session
 
 from servers.content.database import Database, ask
 from servers.content.store import Keyed, Store
@@ -19,8 +20,8 @@ async def index_rows(store: Store, tenant: str = HERE) -> tuple[int, int, int]:
     def count(table: str) -> str:
         return f"SELECT count(*) FROM {table} WHERE tenant = :tenant"
 
-    def work(session: object) -> tuple[int, int, int]:
-        rows = ask(session)  # type: ignore[arg-type]
+    def work(session: Session) -> tuple[int, int, int]:
+        rows = ask(session)
         documents, chunks = (rows(count(table), {"tenant": tenant})[0][0] for table in ("document", "chunk"))
         index = rows("SELECT count(*) FROM chunk_index", {})[0][0]
         rows("INSERT INTO chunk_index (chunk_index) VALUES ('integrity-check')", {})

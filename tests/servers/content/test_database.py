@@ -1,0 +1,231 @@
+"""One file, many processes: who may open it, what its errors say, and that nothing is ever half-written."""
+
+import resource
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import anyio
+import pytest
+from sqlmodel import SQLModel
+
+from servers.content import tables
+from servers.content.database import Database, ask
+from servers.content.migrations import APPLICATION_ID, MIGRATIONS
+from servers.content.store import Store
+from stoa.errors import BadInput, StoaError, Unavailable
+from tests.servers.content.consistency import consistent
+from tests.servers.content.drafts import document, draft
+
+MAX_BYTES = 400_000
+
+
+async def fails(database: Database) -> StoaError:
+    with pytest.raises(StoaError) as caught:
+        await Store(database).put("here", draft("words"))
+    await database.close()
+    return caught.value
+
+
+async def test_the_file_is_private_and_writes_ahead(store: Store) -> None:
+    await store.put("here", draft("words"))
+    for file in store.database.path.parent.glob("content.db*"):
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+    modes = await store.database.read(
+        lambda session: [ask(session)(f"PRAGMA {name}", {})[0][0] for name in ("journal_mode", "synchronous")]
+    )
+    assert modes == ["wal", 2]
+    assert repr(store.database) == f"<Database {str(store.database.path)!r} open>"
+
+
+async def test_the_migrated_tables_are_the_ones_that_the_code_expects(store: Store) -> None:
+    await store.put("here", draft("words"))
+    connection = sqlite3.connect(store.database.path)
+    for name, table in SQLModel.metadata.tables.items():
+        found = {row[1]: bool(row[3]) for row in connection.execute(f"PRAGMA table_info({name})")}
+        expected = {column.name: not column.nullable for column in table.columns}
+        assert expected.keys() == found.keys(), name
+        assert {n: v for n, v in expected.items() if n != "pk" and not table.columns[n].primary_key} == {
+            n: v for n, v in found.items() if n != "pk" and not table.columns[n].primary_key
+        }, name
+    assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+    assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+    connection.close()
+    assert tables.DocumentRow.__table__ is SQLModel.metadata.tables["document"]  # type: ignore[attr-defined]  # SQLModel's
+
+
+async def test_a_foreign_database_is_named_and_left_alone(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE theirs (x)")
+    connection.commit()
+    connection.close()
+    before = path.read_bytes()
+    error = await fails(Database(path))
+    assert isinstance(error, BadInput)
+    assert str(path) in error.message
+    assert "STOA_HOME" in error.hint
+    assert path.read_bytes() == before
+
+
+async def test_a_file_that_is_no_database_is_named(path: Path) -> None:
+    path.write_bytes(b"Dear diary, " * 500)
+    error = await fails(Database(path))
+    assert isinstance(error, BadInput)
+    assert str(path) in error.message
+    assert "Move it away" in error.hint or "move it away" in error.hint
+
+
+async def test_a_database_with_damaged_pages_is_named(path: Path) -> None:
+    store = Store(Database(path))
+    for number in range(3):
+        await store.put("here", draft(document(number)))
+    await store.database.close()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4096] + b"\xa5" * (len(whole) - 4096))
+    error = await fails(Database(path))
+    assert isinstance(error, BadInput)
+    assert str(path) in error.message
+
+
+async def test_a_database_of_a_newer_schema_is_refused(path: Path) -> None:
+    store = Store(Database(path))
+    await store.put("here", draft("words"))
+    await store.database.close()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    error = await fails(Database(path))
+    assert isinstance(error, BadInput)
+    assert "schema version 99" in error.message
+    assert "newer Stoa" in error.hint
+
+
+async def test_a_place_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    error = await fails(Database(tmp_path))
+    assert isinstance(error, BadInput)
+    assert str(tmp_path) in error.message
+
+
+async def test_a_failed_opening_can_be_mended_and_tried_again(path: Path) -> None:
+    path.write_bytes(b"Dear diary, " * 500)
+    database = Database(path)
+    await fails(database)
+    path.unlink()
+    assert (await Store(database).put("here", draft("words"))).created
+    await database.close()
+
+
+async def test_a_write_that_waits_too_long_for_another_process_is_unavailable(path: Path) -> None:
+    store = Store(Database(path, busy_seconds=0.2))
+    await store.put("here", draft("words"))
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with anyio.fail_after(5), pytest.raises(Unavailable) as caught:
+        await store.put("here", draft("more words"))
+    assert caught.value.retry_after is not None
+    assert [each.title for each in await store.list("here", before=None, limit=10)] == ["A title"]  # readers go on
+    other.execute("ROLLBACK")
+    other.close()
+    assert (await store.put("here", draft("more words"))).created
+    await store.database.close()
+
+
+async def test_a_write_that_waits_too_long_in_its_own_process_is_unavailable(path: Path) -> None:
+    database = Database(path, busy_seconds=0.2)
+    started, release = anyio.Event(), threading.Event()
+
+    async def hold() -> None:
+        def work(_: object) -> None:
+            anyio.from_thread.run_sync(started.set)
+            release.wait(10)
+
+        await database.write(work)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(hold)
+        with anyio.fail_after(5):
+            await started.wait()
+            with pytest.raises(Unavailable):
+                await Store(database).put("here", draft("words"))
+        release.set()
+    assert (await Store(database).put("here", draft("words"))).created
+    await database.close()
+
+
+async def test_a_full_database_refuses_the_document_whole_and_goes_on(path: Path) -> None:
+    store = Store(Database(path, max_bytes=MAX_BYTES))
+    kept = 0
+    with pytest.raises(Unavailable) as caught:
+        for number in range(100):
+            await store.put("here", draft(document(number), name=f"{number}"))
+            kept += 1
+    assert str(path) in caught.value.message
+    assert kept > 0
+    documents = await store.list("here", before=None, limit=100)
+    assert [each.name for each in documents] == [f"{number}" for number in range(kept)][::-1]
+    assert await consistent(store.database) == kept
+    for each in documents:
+        await store.delete("here", each.id)
+    assert (await store.put("here", draft(document(500)))).created
+    await store.database.close()
+
+
+async def test_a_replacement_that_does_not_fit_leaves_the_older_version(path: Path) -> None:
+    store = Store(Database(path, max_bytes=MAX_BYTES))
+    older = (await store.put("here", draft("older words", name="guide"))).document
+    with pytest.raises(Unavailable):
+        await store.put("here", draft(document(1, sentences=20_000), name="guide"))
+    assert await store.read("here", older.id) == (older, "older words")
+    assert await consistent(store.database) == 1
+    await store.database.close()
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+import anyio
+from servers.content.database import Database
+from servers.content.store import Store
+from stoa.errors import Unavailable
+from tests.servers.content.drafts import document, draft
+
+async def main() -> None:
+    store = Store(Database(Path(sys.argv[1])))
+    await store.put("here", draft("first words"))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+    kept = 1
+    try:
+        for number in range(200):
+            await store.put("here", draft(document(number)))
+            kept += 1
+    except Unavailable as error:
+        assert sys.argv[1] in error.message, error
+        assert error.retry_after, error
+    else:
+        raise SystemExit("nothing was refused")
+    assert len(await store.list("here", before=None, limit=500)) == kept
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    await store.put("here", draft(document(999)))
+    print(kept + 1)
+
+anyio.run(main)
+"""
+
+
+@pytest.mark.parametrize("limit", [300_000, 1_000_000])
+async def test_a_file_that_may_not_grow_refuses_the_document_whole(path: Path, limit: int) -> None:
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[1] == resource.RLIM_INFINITY
+    with anyio.fail_after(60):
+        child = await anyio.run_process(
+            [sys.executable, "-c", LIMITED, str(path), str(limit)], stderr=subprocess.PIPE, check=False, cwd=Path.cwd()
+        )
+    assert child.returncode == 0, child.stderr.decode()
+    database = Database(path)
+    assert await consistent(database) == int(child.stdout)
+    await database.close()
