@@ -46,7 +46,12 @@ class AuthFailure:
         words = ['realm="stoa"']
         if self.error is not None:
             words += [f'error="{self.error}"', f'error_description="{self.reason}"']
-        if resource_metadata is not None:
+        # The address is built from the request's Host, which nobody has checked yet.
+        if (
+            resource_metadata is not None
+            and resource_metadata.isascii()
+            and not set(resource_metadata) & set('"\\\r\n')
+        ):
             words.append(f'resource_metadata="{resource_metadata}"')
         return [(b"www-authenticate", f"Bearer {', '.join(words)}".encode("ascii"))]
 

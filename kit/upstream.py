@@ -137,7 +137,8 @@ def read_address(settings: Settings) -> Address:
         path = given.removeprefix("unix:").removeprefix("//")
         if not path.startswith("/"):
             raise BadInput("STOA_UPSTREAM names a unix socket without its whole path.", hint="Write unix:/path/to/it.")
-        return Address(f"http://localhost{DEFAULT_PATH}", socket=path)
+        # The port is never used; servers that check Host (the SDK's own) want to see one.
+        return Address(f"http://localhost:8080{DEFAULT_PATH}", socket=path)
     try:
         parts = urlsplit(given)
         host, _, user = parts.hostname, parts.port, parts.username

@@ -24,7 +24,7 @@ DOOR = {
     "prometheus_client": {"kit/"},
     "jwt": {"kit/"},
     "websockets": {"pool/websocket.py"},
-    "httpx2": {"pool/", "kit/upstream_link.py"},
+    "httpx2": {"pool/", "kit/upstream_http.py"},
     "httpx": {"kit/jwks.py"},
     "typer": {"host/"},
     "rich": {"host/"},

@@ -265,6 +265,11 @@ async def test_a_refusal_names_the_metadata_and_nothing_of_the_token(caplog: pyt
     assert all(part not in said for part in [*bearer.split("."), "ann-the-subject", SECRET])
 
 
+@pytest.mark.parametrize("address", ['https://h"/', "https://h\r\nx: y/", "https://hé/", "https://h\\/"])
+def test_an_address_that_would_break_the_header_is_left_out(address: str) -> None:
+    assert AuthFailure(401, "No.").headers(resource_metadata=address) == [(b"www-authenticate", b'Bearer realm="stoa"')]
+
+
 async def test_a_remembered_token_ends_with_its_expiry_and_is_checked_again_after_a_minute() -> None:
     clock = ManualClock()
     auth = Authenticator(settings(), clock=clock)
