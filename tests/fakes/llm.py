@@ -69,14 +69,19 @@ def script(*turns: Turn) -> Brain:
 async def serve_llm(fake: FakeLlm) -> AsyncGenerator[str]:
     """The address of the stand-in (`http://127.0.0.1:PORT`), as long as the block lasts."""
     server = _Server(uvicorn.Config(fake.app(), host="127.0.0.1", port=0, lifespan="off", ws="none", log_config=None))
+    failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(server.serve)
         with anyio.fail_after(10):
             await server.ready.wait()
         try:
             yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        except Exception as error:  # noqa: BLE001 - raised again below, as it is and not inside a group
+            failure = error
         finally:
             server.should_exit = server.force_exit = True
+    if failure is not None:
+        raise failure
 
 
 class _Server(uvicorn.Server):
