@@ -1,8 +1,4 @@
-"""A logical server: its replicas, whether it is up, and who gets the next slot.
-
-Two pieces of mutable state decide who is served, `Replica.in_flight` and the queue of waiters. Only `acquire`,
-`release` and `_serve` change them, without awaiting in between: a slot is reserved at the moment it is assigned.
-"""
+"""A logical server: its replicas, whether it is up, what it offers, and the wait for a slot on it."""
 
 import random
 from typing import Final
@@ -10,15 +6,15 @@ from typing import Final
 import anyio
 from anyio.abc import TaskGroup
 
-from pool.balance import Load, least_outstanding
 from pool.catalogue import ToolInfo
 from pool.connect import Surroundings
 from pool.identity import Identity
 from pool.nearby import did_you_mean
 from pool.replica import Replica
+from pool.slots import Slots
 from pool.spec import GroupSpec
 from pool.status import ReplicaStatus
-from pool.waiters import QueueIsFull, Waiters
+from pool.waiters import QueueIsFull
 from stoa.clock import Clock
 from stoa.errors import NotFound, StoaError, Unavailable
 from stoa.resilience.backoff import Backoff
@@ -45,8 +41,6 @@ class Group:
     ) -> None:
         self.spec = spec
         self.identity = Identity(spec, internal_key=internal_key, clock=clock)
-        self._rng = rng
-        self._waiters: Waiters[Replica] = Waiters(spec.max_waiting)
         self._changed = anyio.Event()
         self._is_closed = False
         members = [self.identity.prepare(member) for member in spec.members for _ in range(spec.replicas)]
@@ -63,13 +57,13 @@ class Group:
             )
             for number, member in enumerate(members)
         ]
+        self._slots = Slots(self.replicas, max_in_flight=spec.max_in_flight, max_waiting=spec.max_waiting, rng=rng)
 
     def __repr__(self) -> str:
         ready = sum(replica.is_ready for replica in self.replicas)
-        in_flight = sum(replica.in_flight for replica in self.replicas)
         return (
-            f"<Group {self.spec.name}: {ready}/{len(self.replicas)} ready, {in_flight} in flight, "
-            f"{len(self._waiters)} waiting>"
+            f"<Group {self.spec.name}: {ready}/{len(self.replicas)} ready, {self._slots.in_flight} in flight, "
+            f"{self._slots.waiting} waiting>"
         )
 
     def start(self, tasks: TaskGroup) -> None:
@@ -78,7 +72,7 @@ class Group:
 
     def stop(self) -> None:
         self._is_closed = True
-        self._waiters.refuse_all(self._closed())
+        self._slots.refuse_all(self._closed())
         for replica in self.replicas:
             replica.stop()
 
@@ -92,12 +86,11 @@ class Group:
         Raises `Unavailable` at once when nothing is up or too many wait already, and when no slot comes free in time.
         """
         self._want()
-        if not len(self._waiters) and (replica := self._choose()) is not None:
-            replica.in_flight += 1
+        if (replica := self._slots.take()) is not None:
             return replica
         self._check_up()
         try:
-            waiter = self._waiters.join()
+            waiter = self._slots.join()
         except QueueIsFull:
             raise Unavailable(
                 f"The server {self.spec.name!r} is busy: {self.spec.max_waiting} calls wait for it already.",
@@ -111,10 +104,7 @@ class Group:
             with anyio.move_on_after(limit):
                 return await waiter.wait()
         finally:
-            # Handed over at the very moment of giving up: somebody else gets it.
-            unused = self._waiters.leave(waiter)
-            if unused is not None:
-                self.release(unused)
+            self._slots.leave(waiter)
         raise Unavailable(
             f"The server {self.spec.name!r} is busy: no slot became free within {limit:g} seconds.",
             hint="Try again later, or raise max_in_flight or replicas of its pool.",
@@ -122,8 +112,7 @@ class Group:
         )
 
     def release(self, replica: Replica) -> None:
-        replica.in_flight -= 1
-        self._serve()
+        self._slots.give_back(replica)
 
     async def tools(self) -> tuple[ToolInfo, ...]:
         """What it offers, from the cache of a replica that is up. Raises why it cannot be told."""
@@ -172,24 +161,12 @@ class Group:
         """The longest that one start, successful or not, can take."""
         return self.spec.start_timeout_seconds + 2 * self.spec.stop_grace_seconds + PROBE_SECONDS
 
-    def _serve(self) -> None:
-        while len(self._waiters) and (replica := self._choose()) is not None:
-            replica.in_flight += 1
-            if not self._waiters.hand(replica):
-                replica.in_flight -= 1
-
-    def _choose(self) -> Replica | None:
-        ready = [replica for replica in self.replicas if replica.is_ready]
-        loads = [Load(replica.in_flight, self.spec.max_in_flight) for replica in ready]
-        chosen = least_outstanding(loads, self._rng)
-        return ready[chosen] if chosen is not None else None
-
     def _guess_wait(self) -> float:
         """When a slot may be free, in seconds: what waits already, at the speed of the calls so far."""
         means = [replica.mean_seconds for replica in self.replicas if replica.mean_seconds is not None]
         mean = sum(means) / len(means) if means else 1.0
         slots = self.spec.max_in_flight * max(1, len(self.replicas))
-        return round(min(30.0, max(0.1, mean * (1 + len(self._waiters) / slots))), 3)
+        return round(min(30.0, max(0.1, mean * (1 + self._slots.waiting / slots))), 3)
 
     async def _any_ready(self) -> Replica:
         self._want()
@@ -229,9 +206,9 @@ class Group:
     def _on_change(self) -> None:
         self._changed.set()
         self._changed = anyio.Event()
-        self._serve()
-        if len(self._waiters):
+        self._slots.serve()
+        if self._slots.waiting:
             try:
                 self._check_up()
             except StoaError as error:
-                self._waiters.refuse_all(error)
+                self._slots.refuse_all(error)

@@ -228,7 +228,7 @@ class _Caller:
 
 
 def _check_hops(hops: int) -> None:
-    if hops >= MAX_HOPS:
+    if hops > MAX_HOPS:
         raise Denied(
             f"The call has already passed through {hops} servers; the limit is {MAX_HOPS}.",
             hint="Two servers may be calling each other in a circle.",
