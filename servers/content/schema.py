@@ -167,6 +167,7 @@ class SearchHit(_Result):
     end: int
     highlights: list[Highlight] = Field(description="The words of the passage that match; offsets into the document.")
     score: float = Field(description="0 to about 1, comparable between questions; below 0.09 is hardly evidence.")
+    is_evidence: bool = Field(description="Whether the score is high enough to count as an answer.")
     coverage: float = Field(
         description="0 to 1: the share of the question's words, rare ones weigh more, that document and passage hold."
     )

@@ -12,6 +12,7 @@ from kit.call import current_call
 from servers.content import schema
 from servers.content.database import Database, ask
 from servers.content.ingest import Ingester, Request
+from servers.content.ranking import is_enough
 from servers.content.search import Found, Hit, search
 from servers.content.settings import ContentSettings
 from servers.content.store import Document, Put, Store
@@ -250,5 +251,6 @@ def _hit(hit: Hit) -> schema.SearchHit:
         end=hit.place.end,
         highlights=[schema.Highlight(start=mark.start, end=mark.end) for mark in hit.highlights],
         score=hit.score,
+        is_evidence=is_enough(hit.score),
         coverage=hit.coverage,
     )
