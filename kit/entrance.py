@@ -13,6 +13,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 
 from kit.auth import Authenticator, AuthFailure
+from kit.claims import LEEWAY_SECONDS
 from kit.identity import Door, internal_key
 from kit.loopback import is_loopback
 from stoa.errors import BadInput
@@ -55,8 +56,10 @@ class Entrance:
         """How a request with these headers comes in, or why not."""
         if self._authenticator is None:
             return Door(is_local=True)
-        found = await self._authenticator.authenticate(headers)
-        return Door(bearer=found) if isinstance(found, Principal) else found
+        found = await self._authenticator.admit(headers)
+        if isinstance(found, AuthFailure):
+            return found
+        return Door(bearer=found.principal, ends_at=found.expires_at + LEEWAY_SECONDS)
 
 
 def owner(principal: Principal) -> AuthenticatedUser:

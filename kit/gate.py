@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final, Protocol, cast
 
+import anyio
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
@@ -17,7 +18,7 @@ from kit.cursor import Cursors
 from kit.failures import as_stoa_error, protocol_error
 from kit.identity import Door, identify, read_hops
 from kit.subscriptions import Subscriptions
-from stoa.errors import StoaError
+from stoa.errors import Denied, StoaError
 from stoa.tools import ToolCallers
 
 __all__ = ["DOOR_KEY", "Gate", "Observer"]
@@ -27,6 +28,7 @@ DOOR_KEY: Final = "stoa.door"
 """Where HTTP and WebSocket leave the request's `Door` in its ASGI scope."""
 
 _LOCAL_DOOR: Final = Door(is_local=True)
+_ENDLESS: Final = "subscriptions/listen"
 
 
 class Observer(Protocol):
@@ -81,15 +83,20 @@ class Gate:
                 observer.ended(ctx.method, _tool_of(ctx), outcome, time.perf_counter() - started)
 
     async def _serve(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        token = enter_call(self._call(ctx))
+        door = _LOCAL_DOOR if ctx.request is None else cast("Door", ctx.request.scope[DOOR_KEY])
+        token = enter_call(self._call(ctx, door))
         try:
-            return await call_next(ctx)
+            if ctx.method != _ENDLESS:
+                return await call_next(ctx)
+            # Whoever listens hears nothing more once the token is no longer believed.
+            with anyio.move_on_after(door.ends_at - time.time()):
+                return await call_next(ctx)
+            raise Denied("The token of this request has expired.", hint="Listen again with a new one.")
         finally:
             leave_call(token)
 
-    def _call(self, ctx: ServerRequestContext[Any, Any]) -> Call:
+    def _call(self, ctx: ServerRequestContext[Any, Any], door: Door) -> Call:
         meta = _meta_of(ctx)
-        door = _LOCAL_DOOR if ctx.request is None else cast("Door", ctx.request.scope[DOOR_KEY])
         try:
             principal = identify(meta, door, audiences=self._audiences, key=self._internal_key, now=time.time())
             hops = read_hops(meta)

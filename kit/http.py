@@ -3,8 +3,9 @@
 Requests come in by `kit.entrance`; what is inside their messages is `kit.gate`'s. Listening is `kit.listen`'s.
 """
 
+import time
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import anyio
@@ -15,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import Message, Receive, Scope, Send
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from kit.auth import AuthFailure, protected_resource
 from kit.author import Server
@@ -26,7 +27,7 @@ from kit.identity import Door
 from kit.metrics import CONTENT_TYPE_LATEST, Metrics
 from kit.websocket import Sockets
 from stoa.settings import Settings
-from stoa.wire import MAX_MESSAGE_BYTES, PRINCIPAL_KEY
+from stoa.wire import MAX_MESSAGE_BYTES, PRINCIPAL_KEY, CloseCode
 
 __all__ = ["Application", "build"]
 
@@ -103,7 +104,12 @@ class Endpoint:
         scope[DOOR_KEY] = door
         if door.bearer is not None:
             scope["user"] = owner(door.bearer)
-        await self._manager.asgi_app(scope, receive, send)
+        if scope["method"] == "POST":
+            # A call that has begun may end; a listen request is ended by the gate.
+            await self._manager.asgi_app(scope, receive, send)
+            return
+        with anyio.move_on_after(door.ends_at - time.time()):
+            await self._manager.asgi_app(scope, receive, send)
 
     async def serve_websocket(self, websocket: WebSocket) -> None:
         refused = await self._entrance.refuse_foreign(websocket)
@@ -116,8 +122,13 @@ class Endpoint:
         if refused is not None:
             await websocket.send_denial_response(refused)
             return
+        assert isinstance(door, Door)
         websocket.scope[DOOR_KEY] = door
-        await self.sockets.serve(websocket, lifespan_state=self._state)
+        with anyio.move_on_after(door.ends_at - time.time()) as life:
+            await self.sockets.serve(websocket, lifespan_state=self._state)
+        if life.cancelled_caught:
+            with suppress(RuntimeError, WebSocketDisconnect):  # the other side was faster
+                await websocket.close(CloseCode.REFUSED, "The token has expired.")
 
 
 class Application:

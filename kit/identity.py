@@ -4,6 +4,7 @@ An assertion signed by one of our own processes wins, then the bearer token that
 person at this machine where that is allowed. How many servers the call has come through is read here too.
 """
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -22,11 +23,13 @@ MAX_ASSERTION_CHARACTERS: Final = 32 * 2**10  # all that a token of 16 KiB can s
 class Door:
     """How a request came in: `bearer` is the principal of its verified token, `is_local` whether LOCAL may enter.
 
-    stdio and in-process: `Door(is_local=True)`. HTTP and WebSocket: `is_local` on loopback without auth.
+    stdio and in-process: `Door(is_local=True)`. HTTP and WebSocket: `is_local` on loopback without auth. Connections
+    and event streams can outlive their token: it is believed until `ends_at`, in seconds since the epoch.
     """
 
     bearer: Principal | None = None
     is_local: bool = False
+    ends_at: float = math.inf
 
 
 def identify(
@@ -42,6 +45,8 @@ def identify(
             raise Denied("The caller's assertion is not one of ours.")
         return verify_assertion(assertion, audiences=audiences, key=key, now=now)
     if door.bearer is not None:
+        if now >= door.ends_at:
+            raise Denied("The token of this connection has expired.", hint="Connect again with a new one.")
         return door.bearer
     if door.is_local:
         return LOCAL
