@@ -1,5 +1,6 @@
 """Serving, in three calls: stdio, HTTP with WebSocket beside it, and the loop they run in."""
 
+import gc
 import importlib.util
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ __all__ = ["http_app", "run", "serve_http", "serve_stdio"]
 def run(serve: Callable[[], Awaitable[None]], *, settings: Settings) -> None:
     """Run one of the others to its end: `run(lambda: serve_stdio(server), settings=settings)`."""
     configure(settings.log_level)
+    _settle()
     anyio.run(serve, backend_options={"use_uvloop": _has_uvloop()})
 
 
@@ -31,6 +33,7 @@ async def serve_http(servers: Mapping[str, Server], *, settings: Settings, host:
     # HTTP is imported when it is served: a stdio server starts without it.
     from kit.listen import serve
 
+    _settle()
     await serve(servers, settings=settings, host=host, port=port, at_root=at_root)
 
 
@@ -39,6 +42,14 @@ def http_app(servers: Mapping[str, Server], *, settings: Settings, host: str, at
     from kit.http import build
 
     return build(servers, settings=settings, host=host, at_root=at_root).app
+
+
+def _settle() -> None:
+    """Tell the garbage collector that what is here by now stays: modules, schemas, tools.
+
+    Otherwise it walks through all of that again and again, which takes a sixth of the time of a call.
+    """
+    gc.freeze()
 
 
 def _has_uvloop() -> bool:
