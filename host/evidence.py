@@ -1,12 +1,13 @@
 """From search results to an answer with citations, or to "nothing found". Pure.
 
-Whether there is an answer is decided by coverage: the share (0 to 1) of the question's content words that a hit
-holds, weighted by how rare each is where the server says so, counted plainly where it does not.
+Whether a hit is evidence is for the server to say (`is_evidence`), because it knows its whole collection. Where it
+does not, coverage decides: the share (0 to 1) of the question's content words that the hit holds, as the server gives
+it, else counted here.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pydantic import JsonValue
 
@@ -18,7 +19,9 @@ from host.rank import terms, words
 __all__ = ["ENOUGH_COVERAGE", "MAX_CITATIONS", "Conclusion", "Hit", "conclude", "read_hits"]
 
 ENOUGH_COVERAGE = 0.6
-"""A hit that covers less of the question is no evidence."""
+"""A hit that covers less of the question is no evidence, where its server does not say whether it is."""
+ENOUGH_OF_BEST = 0.5
+"""A hit that scores less than this share of the best one of its list is not cited beside it."""
 MAX_CITATIONS = 3
 
 _RANK_CONSTANT = 60
@@ -33,17 +36,16 @@ class Hit:
     passage: str
     start: int
     end: int
-    coverage: float | None
+    score: float | None = None
+    coverage: float | None = None
+    is_evidence: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """`coverage` is the best among all hits, 0 where there were none."""
-
     text: str
     found: bool
     citations: tuple[Citation, ...]
-    coverage: float
 
 
 def read_hits(structured: JsonValue) -> tuple[Hit, ...]:
@@ -60,17 +62,14 @@ def read_hits(structured: JsonValue) -> tuple[Hit, ...]:
 
 def conclude(question: str, results: Sequence[Sequence[Hit]]) -> Conclusion:
     """The answer that several searches give together; each result is in its server's order."""
-    hits = [
-        hit if hit.coverage is not None else replace(hit, coverage=_coverage(question, hit)) for hit in _fuse(results)
-    ]
-    best = max((hit.coverage or 0.0 for hit in hits), default=0.0)
-    weights = _weights(question, hits)
+    hits = _fuse([_evidence(question, hits) for hits in results])
+    weights = _weights(question, [hit for found in results for hit in found])
+    wants_code = next(iter(words(question)), "") == "how"
     citations: list[Citation] = []
     for hit in hits:
-        known = any(hit.document_id == citation.document_id for citation in citations)
-        if known or (hit.coverage or 0.0) < ENOUGH_COVERAGE:
+        if any(hit.document_id == citation.document_id for citation in citations):
             continue
-        extract = best_extract(hit.passage, weights, with_code=next(iter(words(question)), "") == "how")
+        extract = best_extract(hit.passage, weights, with_code=wants_code)
         if extract is None:
             continue
         citations.append(
@@ -86,8 +85,28 @@ def conclude(question: str, results: Sequence[Sequence[Hit]]) -> Conclusion:
         )
         if len(citations) == MAX_CITATIONS:
             break
-    text = "\n\n".join(f"{citation.passage} [{citation.number}]" for citation in citations)
-    return Conclusion(text, bool(citations), tuple(citations), best)
+    return Conclusion(_with_numbers(citations), bool(citations), tuple(citations))
+
+
+def _with_numbers(citations: Sequence[Citation]) -> str:
+    """The extracts below each other; the number stands behind the words, before the code that belongs to them."""
+    parts: list[str] = []
+    for citation in citations:
+        said, gap, code = citation.passage.partition("\n\n")
+        parts.append(f"{said} [{citation.number}]{gap}{code}")
+    return "\n\n".join(parts)
+
+
+def _evidence(question: str, hits: Sequence[Hit]) -> list[Hit]:
+    kept = [hit for hit in hits if _is_evidence(question, hit)]
+    best = max((hit.score for hit in kept if hit.score is not None), default=0.0)
+    return [hit for hit in kept if hit.score is None or hit.score >= ENOUGH_OF_BEST * best]
+
+
+def _is_evidence(question: str, hit: Hit) -> bool:
+    if hit.is_evidence is not None:
+        return hit.is_evidence
+    return (_coverage(question, hit) if hit.coverage is None else hit.coverage) >= ENOUGH_COVERAGE
 
 
 def _fuse(results: Sequence[Sequence[Hit]]) -> list[Hit]:
@@ -112,7 +131,7 @@ def _hit(value: Mapping[str, JsonValue]) -> Hit | None:
     passage = next((text for name in PASSAGE_FIELDS if isinstance(text := value.get(name), str) and text), None)
     if passage is None:
         return None
-    coverage, start = value.get("coverage"), _number(value.get("start"))
+    start, is_evidence = _number(value.get("start")), value.get("is_evidence")
     identity = _text(value, "document_id", "id", "uri", "url", "key")
     title = _text(value, "title", "name", "subject", "heading") or identity
     return Hit(
@@ -122,7 +141,9 @@ def _hit(value: Mapping[str, JsonValue]) -> Hit | None:
         passage=passage,
         start=start,
         end=_number(value.get("end")) or start + len(passage),
-        coverage=float(coverage) if isinstance(coverage, int | float) else None,
+        score=_share(value.get("score")),
+        coverage=_share(value.get("coverage")),
+        is_evidence=is_evidence if isinstance(is_evidence, bool) else None,
     )
 
 
@@ -132,3 +153,7 @@ def _text(value: Mapping[str, JsonValue], *names: str) -> str:
 
 def _number(value: JsonValue) -> int:
     return value if isinstance(value, int) else 0
+
+
+def _share(value: JsonValue) -> float | None:
+    return float(value) if isinstance(value, int | float) else None

@@ -5,8 +5,10 @@ block, with the short code block that follows it when there is one; its offsets 
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from host.rank import terms
 
@@ -20,6 +22,14 @@ ENOUGH = 120
 HEADING_SHARE = 0.5
 """What a question's word in the heading above counts, against one in the sentence itself."""
 
+HALF_SAID = 0.7
+"""What counts of a sentence that begins or ends in the middle, or is a line of a changelog."""
+
+LEAST_PROSE = 0.8
+"""A block with fewer letters, blanks and stops than this share is code, whatever it looks like in Markdown."""
+
+_WHOLE = re.compile(r"[\"'(`]*[A-Z0-9`].*[.!?:][\"')`]*$")
+_CHANGELOG = re.compile(r"\bby @\w|\(?#\d{2,}\)?\W*$")
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})")
 _HEADING = re.compile(r"^ {0,3}#{1,6}\s|^[^\n]+\n(=+|-+)\s*$")
 _STARTS_BLOCK = re.compile(r"^ {0,3}(#{1,6}\s|[-*+]\s|\d+[.)]\s|>|\|)")
@@ -60,13 +70,14 @@ class Extract:
 class _Block:
     start: int
     end: int
-    kind: str  # "text" | "heading" | "code"
+    kind: Literal["text", "heading", "code", "rule"]
 
 
 def best_extract(passage: str, weights: Mapping[str, float], *, with_code: bool = False) -> Extract | None:
-    """The sentences that share most with the question, or None where the passage has no sentence at all.
+    """The sentences that share most with the question, or None where the passage has nothing to read.
 
-    `weights` says what each stemmed word of the question is worth; `with_code` takes a short code block along.
+    `weights` says what each stemmed word of the question is worth; `with_code` takes a short code block along. Where
+    a passage is all code, or its code says clearly more, the code is the extract.
     """
     blocks = list(_blocks(passage))
     best: tuple[float, list[tuple[int, int]], int, int] | None = None
@@ -74,8 +85,7 @@ def best_extract(passage: str, weights: Mapping[str, float], *, with_code: bool 
     for number, block in enumerate(blocks):
         if block.kind == "heading":
             above = _shared(passage[block.start : block.end], weights)
-            continue
-        if block.kind == "code":
+        if block.kind != "text":
             continue
         sentences = list(_sentences(passage, block))
         for position, (start, end) in enumerate(sentences):
@@ -84,17 +94,16 @@ def best_extract(passage: str, weights: Mapping[str, float], *, with_code: bool 
             if best is None or score > best[0]:
                 best = (score, sentences, position, number)
     if best is None:
-        return None
+        return _code_alone(passage, blocks, weights)
     score, sentences, position, number = best
+    code_alone = _code_alone(passage, blocks, weights) if with_code else None
+    if code_alone is not None and code_alone.score * HALF_SAID > score:
+        return code_alone
     start, end = _grow(passage, sentences, position, weights)
     text = clean(passage[start:end])
-    if not text:
-        return None
     after = blocks[number + 1] if number + 1 < len(blocks) else None
-    if with_code and after is not None and after.kind == "code" and end == sentences[-1][1]:
-        code = passage[after.start : after.end].strip("\n")
-        if len(code) <= LONGEST_CODE and not passage[end : after.start].strip():
-            text, end = f"{text}\n\n{code}", after.end
+    if with_code and after is not None and end == sentences[-1][1] and (code := _code(passage, after)):
+        text, end = f"{text}\n\n{code}", after.end
     return Extract(text, start, end, score)
 
 
@@ -105,9 +114,29 @@ def clean(markdown: str) -> str:
     return markdown.strip()
 
 
+def _code(passage: str, block: _Block) -> str:
+    """A code block as it is shown, without the indent of its list; empty when it is none or too long."""
+    code = textwrap.dedent(passage[block.start : block.end].strip("\n"))
+    return code if block.kind == "code" and len(code) <= LONGEST_CODE else ""
+
+
+def _code_alone(passage: str, blocks: Sequence[_Block], weights: Mapping[str, float]) -> Extract | None:
+    """The piece of code that shares most, cut where it is too long."""
+    found: Extract | None = None
+    for block in blocks:
+        text = passage[block.start : block.end]
+        score = sum(weights[term] for term in frozenset(terms(text)) & weights.keys())
+        if block.kind == "code" and text.strip() and (found is None or score > found.score):
+            end = block.start + len(text[:LONGEST_CODE].rstrip())
+            found = Extract(textwrap.dedent(passage[block.start : end]), block.start, end, score)
+    return found
+
+
 def _score(text: str, weights: Mapping[str, float], above: frozenset[str]) -> float:
     own = _shared(text, weights)
-    return sum(weights[term] for term in own) + HEADING_SHARE * sum(weights[term] for term in above - own)
+    said = sum(weights[term] for term in own) + HEADING_SHARE * sum(weights[term] for term in above - own)
+    read = clean(text)
+    return said * (1.0 if _WHOLE.match(read) and not _CHANGELOG.search(read) else HALF_SAID)
 
 
 def _shared(text: str, weights: Mapping[str, float]) -> frozenset[str]:
@@ -154,7 +183,9 @@ def _readable(passage: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 def _blocks(passage: str) -> Iterator[_Block]:
     """Paragraphs, list items, headings and fenced code, in order; rules and link definitions are left out."""
     lines = list(_lines(passage))
-    opened: tuple[int, str] | None = None
+    fences = [match for _, line in lines if (match := _FENCE.match(line))]
+    # An odd fence without a language at the top closes a block that began before the passage.
+    opened = (0, fences[0].group(1)) if len(fences) % 2 and not fences[0].string[fences[0].end() :].strip() else None
     start: int | None = None
     end = 0
     for at, line in lines:
@@ -184,8 +215,12 @@ def _blocks(passage: str) -> Iterator[_Block]:
 def _block(passage: str, start: int, end: int) -> _Block:
     text = passage[start:end]
     if _RULE.match(text):
+        return _Block(start, end, "rule")
+    if _HEADING.match(text):
         return _Block(start, end, "heading")
-    return _Block(start, end, "heading" if _HEADING.match(text) else "text")
+    read = clean(text)
+    prose = sum(char.isalpha() or char in " .,;:'" for char in read)
+    return _Block(start, end, "code" if read.startswith(">>>") or prose < LEAST_PROSE * len(read) else "text")
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:

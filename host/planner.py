@@ -83,7 +83,7 @@ def plan(task: str, tools: Sequence[ToolInfo], *, trusted: Collection[str]) -> P
         query = _query_name(tool) if is_search(tool) and tool.read_only else None
         if query is None:
             continue
-        call = ToolCall(tool.ref, {query: asked.strip()})
+        call = ToolCall(tool.ref, {query: asked.strip(), **_in_full(tool)})
         if tool.ref.server in trusted:
             searches.append(call)
         else:
@@ -122,6 +122,12 @@ def _query_name(tool: ToolInfo) -> str | None:
         if has_type(value, tool.input_schema, "string") and "enum" not in value and not _ID_NAME.search(name):
             return name
     return None
+
+
+def _in_full(tool: ToolInfo) -> dict[str, JsonValue]:
+    """Ask for whole passages where that can be asked for: an extract is chosen from them."""
+    detail = properties(tool.input_schema).get("detail", {}).get("enum")
+    return {"detail": "full"} if isinstance(detail, list) and "full" in detail else {}
 
 
 def _is_named(tool: ToolInfo, task: str) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 import anyio
 
 from host.answer import Answer, OnStep, Step
-from host.evidence import ENOUGH_COVERAGE, Conclusion, conclude, read_hits
+from host.evidence import Conclusion, conclude, read_hits
 from host.planner import Plan, plan
 from pool.catalogue import Catalogue, ToolInfo
 from pool.pool import Pool
@@ -92,7 +92,7 @@ def _answer(task: str, todo: Plan, results: Sequence[ToolResult]) -> tuple[str, 
     if todo.lookups:
         text = "\n".join(result.text for result in results)
         shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-        return shown, Conclusion(shown, bool(text.strip()), (), 1.0)
+        return shown, Conclusion(shown, bool(text.strip()), ())
     conclusion = conclude(task, [read_hits(result.structured) for result in results])
     if conclusion.found:
         return conclusion.text, conclusion
@@ -101,12 +101,9 @@ def _answer(task: str, todo: Plan, results: Sequence[ToolResult]) -> tuple[str, 
             return "Nothing was run: this needs a call that only you can make.", conclusion
         return "Nothing found: no tool here fits the task.", conclusion
     asked = ", ".join(str(call.ref) for call in todo.searches)
-    nearest = (
-        f"the nearest passage covers {conclusion.coverage:.0%} of the question, {ENOUGH_COVERAGE:.0%} is needed"
-        if conclusion.coverage
-        else "no passage shares a word with the question"
-    )
-    return f"Nothing found. Asked {asked}: {nearest}.", conclusion
+    seen = sum(len(read_hits(result.structured)) for result in results)
+    near = "nothing shares a word with the question" if not seen else f"none of {seen} hits answers the question"
+    return f"Nothing found. Asked {asked}: {near}.", conclusion
 
 
 def _summary(result: ToolResult) -> str:

@@ -19,13 +19,23 @@ __all__ = ["answer", "checks", "result", "table", "tools"]
 _MARKS = {"ok": ("ok  ", "green"), "note": ("note", "yellow"), "bad": ("bad ", "bold red")}
 
 
-def table(console: Console, heads: Sequence[str], rows: Iterable[Sequence[str]], *, dim: Sequence[int] = ()) -> None:
-    grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for number, head in enumerate(heads):
-        grid.add_column(head, style="dim" if number in dim else "", overflow="fold")
-    for row in rows:
-        grid.add_row(*(Text(printable(cell)) for cell in row))
-    console.print(grid)
+def table(console: Console, heads: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
+    """Columns under bold heads; the last one may be long. In a pipe, one line a row and no blanks at its end."""
+    cells = [[cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row] for row in rows]
+    if console.is_terminal:
+        grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0), show_header=bool(heads))
+        for number in range(len(cells[0]) if cells else len(heads)):
+            grid.add_column(heads[number] if heads else "", overflow="fold")
+        for row in cells:
+            grid.add_row(*row)
+        console.print(grid)
+        return
+    lines = [[head.upper() for head in heads]] if heads else []
+    lines += [[" ".join(cell.plain.split()) for cell in row] for row in cells]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        console.print(Text("  ".join(padded).rstrip()), soft_wrap=True)
 
 
 def tools(console: Console, found: Iterable[tuple[str, str, str, bool]]) -> None:
@@ -69,12 +79,12 @@ def answer(console: Console, given: Answer, record: str | None) -> None:
 
 
 def checks(console: Console, found: Iterable[Check]) -> None:
-    grid = Table.grid(padding=(0, 2, 0, 0))
+    rows: list[Sequence[str | Text]] = []
     for check in found:
         mark, style = _MARKS[check.verdict]
         said = Text.assemble(printable(check.found), (f"  {check.remedy}" if check.remedy else "", "dim"))
-        grid.add_row(Text(mark, style=style), Text(check.what, style="bold"), said)
-    console.print(grid)
+        rows.append((Text(mark, style=style), Text(check.what, style="bold"), said))
+    table(console, (), rows)
 
 
 def result(console: Console, structured: JsonValue, text: str) -> None:

@@ -54,7 +54,6 @@ def list_servers(work: Workspace, output: Output, name: str | None) -> int:
                 )
                 for each in found
             ],
-            dim=(6,),
         ),
     )
     return OK if ready or not found else UNAVAILABLE

@@ -1,5 +1,7 @@
 """When hits are an answer, and when they are not."""
 
+from dataclasses import replace
+
 from pydantic import JsonValue
 
 from host.evidence import ENOUGH_COVERAGE, MAX_CITATIONS, Hit, conclude, read_hits
@@ -8,7 +10,8 @@ QUESTION = "How do I lock a file?"
 
 
 def hit(document: str, passage: str = "Lock the file first.", coverage: float | None = 1.0, start: int = 0) -> Hit:
-    return Hit(document, f"Title of {document}", f"{document}.md", passage, start, start + len(passage), coverage)
+    place = (start, start + len(passage))
+    return Hit(document, f"Title of {document}", f"{document}.md", passage, *place, coverage=coverage)
 
 
 def test_hits_are_read_from_whatever_list_carries_passages() -> None:
@@ -17,7 +20,7 @@ def test_hits_are_read_from_whatever_list_carries_passages() -> None:
         "tags": ["a"],
         "found": [{"id": "7", "name": "Locks", "snippet": "Lock it.", "url": "https://x.example/7"}, {"id": "8"}, 3],
     }
-    assert read_hits(structured) == (Hit("7", "Locks", "https://x.example/7", "Lock it.", 0, 8, None),)
+    assert read_hits(structured) == (Hit("7", "Locks", "https://x.example/7", "Lock it.", 0, 8),)
 
 
 def test_a_result_of_another_shape_has_no_hits() -> None:
@@ -47,7 +50,7 @@ def test_hits_that_cover_too_little_are_not_cited() -> None:
 
 def test_nothing_that_covers_enough_is_nothing_found() -> None:
     found = conclude(QUESTION, [[hit("a", coverage=0.3), hit("b", coverage=0.2)]])
-    assert (found.found, found.text, found.citations, found.coverage) == (False, "", (), 0.3)
+    assert (found.found, found.text, found.citations) == (False, "", ())
 
 
 def test_no_hits_at_all_are_nothing_found() -> None:
@@ -77,3 +80,20 @@ def test_offsets_of_a_citation_count_in_the_document() -> None:
 def test_a_hit_without_a_readable_sentence_is_passed_over() -> None:
     found = conclude(QUESTION, [[hit("a", "# file lock"), hit("b")]])
     assert [each.document_id for each in found.citations] == ["b"]
+
+
+def test_the_servers_own_word_on_evidence_goes_before_coverage() -> None:
+    hits = [replace(hit("a", coverage=1.0), is_evidence=False), replace(hit("b", coverage=0.1), is_evidence=True)]
+    assert [each.document_id for each in conclude(QUESTION, [hits]).citations] == ["b"]
+
+
+def test_a_hit_that_scores_far_less_than_the_best_is_not_cited_beside_it() -> None:
+    hits = [replace(hit(name), score=score) for name, score in (("a", 0.8), ("b", 0.4), ("c", 0.39))]
+    assert [each.document_id for each in conclude(QUESTION, [hits]).citations] == ["a", "b"]
+
+
+def test_the_number_stands_before_the_code_of_a_citation() -> None:
+    said = "Call `acquire` to lock a file, and mind that it waits for as long as somebody else holds it; see below how."
+    passage = f"{said}\n\n```\nlock.acquire()\n```\n"
+    found = conclude(QUESTION, [[hit("a", passage)]])
+    assert "[1]\n\n```\nlock.acquire()\n```" in found.text

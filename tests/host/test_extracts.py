@@ -64,9 +64,34 @@ def test_of_equal_sentences_the_first_is_chosen() -> None:
     assert found.start == 0
 
 
-@pytest.mark.parametrize("passage", ["", "\n\n", "# Only a heading", "```\nonly code\n```", "[![a](b)](c)", "---"])
+@pytest.mark.parametrize("passage", ["", "\n\n", "# Only a heading", "[![a](b)](c)", "---"])
 def test_a_passage_without_a_sentence_has_no_extract(passage: str) -> None:
     assert best_extract(passage, weights("heading code")) is None
+
+
+def test_a_passage_that_is_all_code_gives_the_code() -> None:
+    found = best_extract("```\nlock.acquire()\n```\n", weights("lock"))
+    assert found is not None
+    assert found.text == "```\nlock.acquire()\n```"
+
+
+def test_code_that_is_not_marked_as_such_is_not_taken_for_a_sentence() -> None:
+    passage = ">>> lock.copy('the text')\n\nAnother way to copy.\n"
+    found = best_extract(passage, weights("copy the text"))
+    assert found is not None
+    assert found.text == "Another way to copy."
+
+
+def test_a_code_block_that_began_before_the_passage_is_closed_by_its_first_fence() -> None:
+    found = best_extract("copy = text\n```\n\nThat was the text.\n", weights("copy text"))
+    assert found is not None
+    assert found.text == "That was the text."
+
+
+def test_a_whole_sentence_is_preferred_to_half_of_one() -> None:
+    found = best_extract("and copies the text. This copies the text.", weights("copy text"))
+    assert found is not None
+    assert found.text.endswith("This copies the text.")
 
 
 @given(st.text(alphabet="ab .!?\n#`-*[]()|\t", max_size=400))
