@@ -13,6 +13,7 @@ FastMCP's low-level server, which the SDK then serves on every transport.
 import inspect
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import mcp_types as types
@@ -21,18 +22,18 @@ from fastmcp.prompts import Prompt
 from fastmcp.resources import Resource, ResourceTemplate
 from fastmcp.server.low_level import FastMCPServerMiddleware
 from fastmcp.tools import Tool
-from mcp.server._otel import OpenTelemetryMiddleware
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server as LowLevelServer
 from mcp.server.request_state import RequestStateSecurity
 
 from kit.call import current_call
-from kit.call_tool import CallTool, PreparedTool, prepare
+from kit.call_tool import CallTool, PreparedTool, prepare, wants_headers
 from kit.cursor import Cursors, derive
 from kit.gate import Gate
 from kit.identity import internal_key
 from kit.read import Complete, Reader
 from kit.subscriptions import Changed, Subscriptions
+from kit.tracing import Tracing
 from kit.upstream import Alone, open_upstream
 from stoa.home import secret_key
 from stoa.settings import Settings
@@ -125,7 +126,7 @@ class Server:
             prepared = prepare(tool, scope=scope)
             if schema is not None:
                 tool = tool.model_copy(update={"parameters": dict(schema)})
-                prepared = PreparedTool(tool, scope, prepared.validate, prepared.returns)
+                prepared = replace(prepared, tool=tool, has_headers=wants_headers(tool))
             self._prepared[tool.name] = prepared
             self.fastmcp.add_tool(tool)
             return function
@@ -195,16 +196,17 @@ class Server:
     def _install(self) -> None:
         server = self.lowlevel
         kept = [part for part in server.middleware if not isinstance(part, FastMCPServerMiddleware)]
-        server.middleware[:] = [OpenTelemetryMiddleware(), self.gate, *kept]
+        server.middleware[:] = [Tracing(), self.gate, *kept]
         server.get_tool_input_schema = self._input_schema
         server.add_request_handler("tools/call", types.CallToolRequestParams, CallTool(self.fastmcp, self._prepared))
         self._reader.install(server)
         self.subscriptions.install(server)
 
     def _input_schema(self, name: str) -> Mapping[str, Any] | None:
+        """For checking headers against arguments; none for a tool that wants no headers."""
         # Without this look-up the SDK lists all tools before every call over HTTP.
         prepared = self._prepared.get(name)
-        return prepared.tool.parameters if prepared is not None else None
+        return prepared.tool.parameters if prepared is not None and prepared.has_headers else None
 
 
 def _caller(_: ServerRequestContext[Any, Any]) -> str:

@@ -29,7 +29,7 @@ from kit.call import current_call
 from kit.failures import as_stoa_error, explain_arguments, failed_result, unknown
 from stoa.errors import StoaError
 
-__all__ = ["CallTool", "PreparedTool", "prepare"]
+__all__ = ["CallTool", "PreparedTool", "prepare", "wants_headers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +40,25 @@ class PreparedTool:
     scope: str | None
     validate: Callable[[Any], Awaitable[Any]] | None = None
     returns: type[BaseModel] | None = None
+    has_headers: bool = False
 
 
 def prepare(tool: Tool, *, scope: str | None) -> PreparedTool:
     if not isinstance(tool, FunctionTool):
-        return PreparedTool(tool, scope)
+        return PreparedTool(tool, scope, has_headers=wants_headers(tool))
     parameters = inspect.signature(tool.fn).parameters
     if tool.timeout is not None or set(parameters) != set(tool.parameters.get("properties", ())):
-        return PreparedTool(tool, scope)
+        return PreparedTool(tool, scope, has_headers=wants_headers(tool))
     adapter: TypeAdapter[Any] = get_cached_typeadapter(_as_async(tool.fn))
     returns = cast("object", tool.return_type)
     if isinstance(returns, type) and issubclass(returns, BaseModel):
-        return PreparedTool(tool, scope, adapter.validate_python, returns)
-    return PreparedTool(tool, scope, adapter.validate_python)
+        return PreparedTool(tool, scope, adapter.validate_python, returns, wants_headers(tool))
+    return PreparedTool(tool, scope, adapter.validate_python, has_headers=wants_headers(tool))
+
+
+def wants_headers(tool: Tool) -> bool:
+    """Whether the schema sends arguments as HTTP headers, too (SEP-2243)."""
+    return '"x-mcp-header"' in json.dumps(tool.parameters)
 
 
 class CallTool:

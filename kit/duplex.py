@@ -5,6 +5,7 @@ ids, so that the end can wait for them. The SDK reads from and writes to a `Dupl
 """
 
 import re
+from collections import deque
 from types import TracebackType
 from typing import Final, Protocol, Self, cast
 
@@ -24,7 +25,8 @@ STOP_GRACE_SECONDS: Final = 5.0
 EOF_GRACE_SECONDS: Final = 1.0
 """The same once the other side has nothing more to say: enough for `printf … | stoa serve content`."""
 
-_ENDS: Final = 4096
+MAX_LEAD: Final = 8
+"""Messages before the first request that are kept; only `notifications/initialized` has a reason to be there."""
 
 
 class TooLong(Exception):  # an event on the wire, not an error of ours
@@ -55,6 +57,7 @@ class Duplex:
         self._answered = anyio.Event()
         self._reading = anyio.CancelScope()
         self._ended = False
+        self._lead = deque[SessionMessage]()
 
     def __repr__(self) -> str:
         return f"<Duplex: {len(self._open)} open requests{', ended' if self._ended else ''}>"
@@ -63,9 +66,22 @@ class Duplex:
         """Read no more; the stream ends when open requests are answered or the grace period is over."""
         self._reading.cancel()
 
+    async def opening(self) -> types.JSONRPCRequest | None:
+        """The first request; it stays to be read, with what came before it. None when the stream ends without one."""
+        lead: list[SessionMessage] = []
+        async for item in self:
+            if isinstance(item.message, types.JSONRPCRequest):
+                self._lead.extend([*lead, item])
+                return item.message
+            if len(lead) < MAX_LEAD:
+                lead.append(item)
+        return None
+
     # What the SDK reads from.
 
-    async def receive(self) -> SessionMessage | Exception:
+    async def receive(self) -> SessionMessage:
+        if self._lead:
+            return self._lead.popleft()
         while not self._ended:
             try:
                 with self._reading:
@@ -79,7 +95,7 @@ class Duplex:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> SessionMessage | Exception:
+    async def __anext__(self) -> SessionMessage:
         try:
             return await self.receive()
         except anyio.EndOfStream:

@@ -21,6 +21,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from kit.auth import AuthFailure, protected_resource
 from kit.author import Server
 from kit.entrance import Entrance, owner, refusal
+from kit.exchange import Exchanges, is_modern
 from kit.gate import DOOR_KEY
 from kit.health import METRICS_SCOPE, health
 from kit.identity import Door
@@ -43,10 +44,10 @@ class Endpoint:
         self.server = server
         self.path = path
         self.sockets = Sockets(server.lowlevel)
+        self._exchanges = Exchanges(server.lowlevel, security=entrance.security)
         self._entrance = entrance
         self._event_store = event_store
         self._retry_ms = retry_ms
-        self._has_metadata = False
         self._manager: StreamableHTTPSessionManager | None = None
         self._state: Any = None
         self._posts = 0
@@ -66,8 +67,14 @@ class Endpoint:
             max_request_body_size=MAX_MESSAGE_BYTES,
         )
         # Entered twice, once for either transport; FastMCP counts and enters the server's own lifespan once.
-        async with lowlevel.lifespan(lowlevel) as self._state, self._manager.run():
+        async with (
+            lowlevel.lifespan(lowlevel) as self._state,
+            self._manager.run(),
+            anyio.create_task_group() as group,
+        ):
+            group.start_soon(self._exchanges.mind)
             yield
+            group.cancel_scope.cancel()
 
     def stop(self) -> None:
         self.server.subscriptions.close()
@@ -104,6 +111,9 @@ class Endpoint:
         scope[DOOR_KEY] = door
         if door.bearer is not None:
             scope["user"] = owner(door.bearer)
+        if is_modern(scope):
+            await self._exchanges.serve(scope, receive, send, lifespan_state=self._state)
+            return
         if scope["method"] == "POST":
             # A call that has begun may end; a listen request is ended by the gate.
             await self._manager.asgi_app(scope, receive, send)
@@ -137,9 +147,15 @@ class Application:
     def __init__(self, app: Starlette, endpoints: tuple[Endpoint, ...]) -> None:
         self.app = app
         self.endpoints = endpoints
+        self._paths = {endpoint.path: endpoint for endpoint in endpoints}
 
     def __repr__(self) -> str:
         return f"<Application: {', '.join(endpoint.path for endpoint in self.endpoints)}>"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The same as `app`, with the shortest way to the endpoints: routing costs as much as checking a token."""
+        endpoint = self._paths.get(scope["path"]) if scope["type"] == "http" else None
+        await (endpoint or self.app)(scope, receive, send)
 
 
 def build(

@@ -46,7 +46,7 @@ async def serve(
     with _bound(host, port) as listener:
         runner = _Runner(
             uvicorn.Config(
-                application.app,
+                application,
                 http="httptools",
                 ws="websockets-sansio",
                 lifespan="off",  # entered below: uvicorn would turn an error of ours into a log line and exit code 3

@@ -13,10 +13,10 @@ from typing import Final
 
 import anyio
 import anyio.to_thread
-from mcp.server.runner import serve_dual_era_loop
 
 from kit.author import Server
 from kit.duplex import Duplex, TooLong, guess_id
+from kit.eras import serve_duplex
 from kit.signals import stopping
 from stoa.wire import MAX_MESSAGE_BYTES
 
@@ -35,13 +35,7 @@ async def serve_stdio(server: Server) -> None:
         duplex = Duplex(_Pipes(stdin, stdout))
         lowlevel = server.lowlevel
         async with lowlevel.lifespan(lowlevel) as state, stopping(lambda: _stop(server, duplex)):
-            await serve_dual_era_loop(
-                lowlevel,
-                duplex,
-                duplex,
-                lifespan_state=state,
-                init_options=lowlevel.create_initialization_options(),
-            )
+            await serve_duplex(lowlevel, duplex, lifespan_state=state)
 
 
 def _stop(server: Server, duplex: Duplex) -> None:

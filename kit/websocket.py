@@ -9,11 +9,11 @@ from typing import Any
 
 import anyio
 from mcp.server.lowlevel import Server as LowLevelServer
-from mcp.server.runner import serve_dual_era_loop
 from mcp.shared.message import ServerMessageMetadata
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from kit.duplex import Duplex
+from kit.eras import serve_duplex
 from stoa.wire import WS_SUBPROTOCOL, CloseCode
 
 __all__ = ["Sockets"]
@@ -53,13 +53,7 @@ class Sockets:
         duplex = Duplex(frames, metadata=ServerMessageMetadata(request_context=websocket))
         self._open.add(duplex)
         try:
-            await serve_dual_era_loop(
-                self._server,
-                duplex,
-                duplex,
-                lifespan_state=lifespan_state,
-                init_options=self._server.create_initialization_options(),
-            )
+            await serve_duplex(self._server, duplex, lifespan_state=lifespan_state)
         finally:
             self._open.discard(duplex)
             if not self._open:
