@@ -19,6 +19,8 @@ MAX_WHOLE_CHARACTERS = 1_600
 MIN_CHARACTERS = 200
 """A chunk shorter than this takes the subsection that follows with it."""
 MAX_HEADING_CHARACTERS = 300
+MAX_BOUNDARIES = 300_000
+"""Behind so many the rest is cut by length alone; a book has a few thousand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +37,10 @@ class _Block:
     start: int
     end: int
     level: int = 0  # 1-6 for a heading, 0 for anything else
-    title: str = ""
 
 
 def split(markdown: str) -> list[Chunk]:
+    """The chunks of a text, in order. Linear in its length."""
     return list(_grouped(markdown, _blocks(markdown)))
 
 
@@ -47,7 +49,7 @@ def split(markdown: str) -> list[Chunk]:
 _BOUNDARY = re.compile(
     r"""^(?:
         (?P<blank>[^\S\n]*\n)
-      | [ \t>]*(?P<fence>`{3,}(?=[^`\n]*$)|~{3,})
+      | [ \t>]*+(?P<fence>`{3,}+(?=[^`\n]*$)|~{3,}+)
       | [ ]{0,3}(?P<hashes>\#{1,6})(?=[ \t]|$)
       | [ ]{0,3}(?P<underline>=+|-+)[ \t]*$
     )""",
@@ -61,31 +63,36 @@ def _blocks(text: str) -> Iterator[_Block]:
     if position:
         yield _Block(0, position)
     start = position  # of the paragraph that is being read
-    while (mark := _BOUNDARY.search(text, position)) is not None:
-        line_end = _line_end(text, mark.start())
+    for _ in range(MAX_BOUNDARIES):
+        mark = _BOUNDARY.search(text, position)
+        if mark is None:
+            break
+        position = _line_end(text, mark.start())
         if mark["underline"] is not None:
-            position = line_end
-            title = text[start : mark.start()].strip()
-            if title and title.count("\n") < 2 and not title.startswith(("-", "*", "+", ">", "|", "<")):
-                level = 1 if mark["underline"][0] == "=" else 2
-                yield _Block(start, line_end, level, _words(title))
-                start = line_end
+            if _is_title(text, start, mark.start()):
+                yield _Block(start, position, 1 if mark["underline"][0] == "=" else 2)
+                start = position
             continue
         yield from _paragraph(text, start, mark.start())
+        start = mark.start()
         if mark["fence"] is not None:
-            start = position = _fence_end(text, line_end, mark["fence"])
-            yield _Block(mark.start(), position)
+            position = _fence_end(text, position, mark["fence"])
+            yield _Block(start, position)
         elif mark["hashes"] is not None:
-            start = position = line_end
-            yield _Block(mark.start(), line_end, len(mark["hashes"]), _words(text[mark.end() : line_end]))
-        else:
-            start = position = mark.end()
+            yield _Block(start, position, len(mark["hashes"]))
+        start = position
     yield from _paragraph(text, start, len(text))
 
 
 def _paragraph(text: str, start: int, end: int) -> Iterator[_Block]:
-    if text[start:end].strip():
+    if _NOT_SPACE.search(text, start, end):
         yield _Block(start, end)
+
+
+def _is_title(text: str, start: int, end: int) -> bool:
+    """Whether the lines above an underline are a heading: one or two, and not a list, a quote, a table or markup."""
+    above = text[start:end].strip() if end - start <= MAX_HEADING_CHARACTERS else ""
+    return bool(above) and above.count("\n") < 2 and above[0] not in "-*+>|<=#"
 
 
 def _line_end(text: str, position: int) -> int:
@@ -95,18 +102,20 @@ def _line_end(text: str, position: int) -> int:
 
 def _fence_end(text: str, position: int, fence: str) -> int:
     """Behind the closing fence, or the end of the text when the block is never closed, as CommonMark has it."""
-    closing = re.compile(rf"^[ \t>]*{re.escape(fence)}{re.escape(fence[0])}*[ \t]*$", re.MULTILINE).search(
-        text, position
-    )
+    closing = re.compile(rf"^[ \t>]*+{fence[0]}{{{len(fence)},}}+[ \t]*$", re.MULTILINE).search(text, position)
     return len(text) if closing is None else _line_end(text, closing.end())
 
 
+_NOT_SPACE = re.compile(r"\S")
+_UNDERLINE = re.compile(r"\n[ ]{0,3}(?:=+|-+)[ \t]*\n?\Z")
 _MARKUP = re.compile(r"!?\[([^\[\]]{0,300})\]\([^()]{0,500}\)|<[^<>]{0,300}>|(?<!\w)[*_`]+|[*_`]+(?!\w)")
 
 
-def _words(title: str) -> str:
+def _words(heading: str) -> str:
     """A heading without markup, on one line."""
-    title = title[:1000].strip().rstrip("#") if title.strip("# \t\n") else ""
+    title = _UNDERLINE.sub("", heading[: 2 * MAX_HEADING_CHARACTERS].strip())
+    if title.startswith("#"):
+        title = title.strip("#")
     return " ".join(_MARKUP.sub(r"\1", title).split())
 
 
@@ -132,7 +141,7 @@ def _grouped(text: str, blocks: Iterable[_Block]) -> Iterator[Chunk]:
         if is_heading:
             path = [above for above in path if above.level < block.level] + [block]
         if end == start:
-            start, heading, has_body, last_level = block.start, _path(path), False, 0
+            start, heading, has_body, last_level = block.start, _path(text, path), False, 0
         end = block.end
         if is_heading:
             last_level = block.level
@@ -142,8 +151,8 @@ def _grouped(text: str, blocks: Iterable[_Block]) -> Iterator[Chunk]:
         yield from _cut(text, start, end, heading)
 
 
-def _path(path: list[_Block]) -> str:
-    joined = " > ".join(block.title for block in path if block.title)
+def _path(text: str, path: list[_Block]) -> str:
+    joined = " > ".join(filter(None, (_words(text[block.start : block.end]) for block in path)))
     return joined if len(joined) <= MAX_HEADING_CHARACTERS else "… " + joined[2 - MAX_HEADING_CHARACTERS :]
 
 

@@ -9,7 +9,7 @@ from html_to_markdown import ConversionError, ConversionOptions, PreprocessingOp
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from servers.content.formats.draft import Draft
-from servers.content.formats.limits import MAX_HTML_DEPTH, MAX_HTML_ELEMENTS
+from servers.content.formats.limits import MAX_HTML_ATTRIBUTES, MAX_HTML_DEPTH, MAX_HTML_ELEMENTS
 from stoa.errors import BadInput
 
 __all__ = ["read"]
@@ -23,8 +23,16 @@ _CLOSED_BY_NEXT = frozenset({
     "tfoot", "colgroup", "rp", "rt",
 })
 # fmt: on
-_RAW_TEXT = ("script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes")
-_TAG = re.compile(r"<(?:(!--)|(/?)([a-zA-Z][^\s/>]{0,60}))")
+_RAW_TEXT = {
+    name: re.compile(f"</{name}", re.IGNORECASE)
+    for name in ("script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes")
+}
+_TAG = re.compile(r"<(?:(?P<comment>!--)|(?P<slash>/?)(?P<name>[a-zA-Z][^\s/>]{0,60}+)[^\s/>]*+)")
+_ONE_ATTRIBUTE = (
+    r"""[\s/]*+=?[^\s/>=]++(?:\s*+=\s*+(?:"[^"]*+"?|'[^']*+'?|[^\s>"'][^\s>]*+)?+)?+"""  # as HTML cuts them
+)
+_ATTRIBUTE = re.compile(_ONE_ATTRIBUTE)
+_ATTRIBUTES = re.compile(rf"(?:{_ONE_ATTRIBUTE})*+[\s/]*+>?")
 _NO_CONTENT = (
     "script, style, noscript, template, nav, iframe, object, embed, svg, canvas, dialog, input, select, button,"
     "textarea, [hidden], [aria-hidden=true], [role=navigation], [role=search], [role=banner], [role=contentinfo],"
@@ -88,15 +96,13 @@ def _check_size(text: str) -> None:
     depth = 0
     position = 0
     while (tag := _TAG.search(text, position)) is not None:
-        position = tag.end()
-        if tag.group(1):
-            end = text.find("-->", position)
-            if end < 0:
-                return
-            position = end
+        position = _tag_end(text, tag)
+        if position < 0:
+            return
+        name = (tag["name"] or "").lower()
+        if not name:
             continue
-        name = tag.group(3).lower()
-        if tag.group(2):
+        if tag["slash"]:
             if open_now.get(name):
                 open_now[name] -= 1
                 depth -= 1
@@ -106,14 +112,35 @@ def _check_size(text: str) -> None:
             raise BadInput(
                 f"The HTML has more than {MAX_HTML_ELEMENTS:,} elements.", hint="Split it into smaller documents."
             )
+        if name in _VOID or name in _CLOSED_BY_NEXT:
+            continue
+        open_now[name] = open_now.get(name, 0) + 1
+        depth += 1
+        if depth > MAX_HTML_DEPTH:
+            raise BadInput(
+                f"The HTML is nested deeper than {MAX_HTML_DEPTH} elements (at offset {tag.start()}).",
+                hint="Close its elements, or send its text as text/plain.",
+            )
         if name in _RAW_TEXT:
-            end = text.lower().find(f"</{name}", position)
-            position = len(text) if end < 0 else end
-        if name not in _VOID and name not in _CLOSED_BY_NEXT:
-            open_now[name] = open_now.get(name, 0) + 1
-            depth += 1
-            if depth > MAX_HTML_DEPTH:
-                raise BadInput(
-                    f"The HTML is nested deeper than {MAX_HTML_DEPTH} elements (at offset {tag.start()}).",
-                    hint="Close its elements, or send its text as text/plain.",
-                )
+            end = _RAW_TEXT[name].search(text, position)
+            if end is None:
+                return
+            position = end.start()
+
+
+def _tag_end(text: str, tag: re.Match[str]) -> int:
+    """Behind a comment or a tag with its attributes, -1 when it never ends."""
+    if tag["comment"]:
+        end = text.find("-->", tag.end() - 2)
+        return end + 3 if end >= 0 else -1
+    body = _ATTRIBUTES.match(text, tag.end())
+    end = body.end() if body is not None else tag.end()
+    if end - tag.end() > MAX_HTML_ATTRIBUTES * 2:
+        attributes = sum(1 for _ in _ATTRIBUTE.finditer(text, tag.end(), end))
+        if attributes > MAX_HTML_ATTRIBUTES:
+            raise BadInput(
+                f"The HTML has an element with {attributes:,} attributes (at offset {tag.start()}); "
+                f"the limit is {MAX_HTML_ATTRIBUTES:,}.",
+                hint="Send its text as text/plain.",
+            )
+    return end

@@ -13,8 +13,16 @@ MAX_HTML_DEPTH = 400
 
 MAX_HTML_ELEMENTS = 400_000
 
+MAX_HTML_ATTRIBUTES = 1_000
+"""Of one element; the parser compares each with all before it."""
+
 MAX_XML_DEPTH = 200
 """libxml2 itself stops at 256."""
+
+MAX_XML_ELEMENTS = 400_000
+
+MAX_XML_ATTRIBUTES = 1_000
+"""Of one element."""
 
 MAX_JSON_DEPTH = 100
 
@@ -28,12 +36,10 @@ MAX_PDF_CPU_SECONDS = 10.0
 MAX_RST_CHARACTERS = 1024 * 1024
 """docutils reads about 300 kB per CPU second."""
 
-MAX_RST_CPU_SECONDS = 8.0
-"""Checked at each line that docutils takes up."""
+MAX_RST_CPU_SECONDS = 5.0
+"""Checked every few hundred lines that docutils takes up."""
 
 MAX_RST_LINE_CHARACTERS = 10_000
 
 MAX_HEADING_SEARCH_CHARACTERS = 128 * 1024
 """How far into a Markdown text its title is looked for."""
-
-MAX_XML_ELEMENTS = 400_000

@@ -97,7 +97,7 @@ class _Writer:
             case nodes.definition_list() | nodes.field_list() | nodes.option_list():
                 return [self._list([("- ", self._entry(item, level)) for item in node.children])]
             case nodes.block_quote():
-                return [textwrap.indent("\n\n".join(self.blocks(node.children, level=level)), "> ", lambda _: True)]
+                return [_quoted("\n\n".join(self.blocks(node.children, level=level)))]
             case nodes.line_block():
                 return ["\n".join(self._lines(node))]
             case nodes.table():
@@ -170,7 +170,7 @@ class _Writer:
                 heads.append(words if words.startswith(("*", "`", "[")) else f"**{words}**")
         lead = " ".join(heads)
         if bodies and not bodies[0].startswith(("- ", "1. ", "```", "> ", "| ")):
-            return [f"{lead}: {bodies[0]}", *bodies[1:]]
+            return [f"{lead}{'' if lead.rstrip('*').endswith(':') else ':'} {bodies[0]}", *bodies[1:]]
         return [lead, *bodies]
 
     def _lines(self, node: nodes.Element) -> list[str]:
@@ -329,6 +329,10 @@ def _code_span(text: str) -> str:
         return f"`{text}`"
     fence = "`" * (longest + 1)
     return f"{fence} {text} {fence}"
+
+
+def _quoted(text: str) -> str:
+    return "\n".join(f"> {line}" if line else ">" for line in text.split("\n"))
 
 
 def _fenced(text: str, language: str) -> str:

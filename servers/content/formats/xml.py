@@ -1,21 +1,25 @@
 """XML, the one door to lxml. Entities, networks and huge trees stay outside; the rest becomes a readable outline.
 
-A document type is read over, but entities of the document's own are refused: the five that XML has are enough for text.
+A document type is read over, but declarations of the document's own are refused: entities and default attributes can
+blow up a text, and the five entities that XML has are enough.
 """
 
 import re
 from collections.abc import Iterator, Mapping
 from typing import Protocol, cast
+from xml.parsers import expat
 
 from lxml import etree  # pyright: ignore - lxml comes without types; `_Element` says what we use of it
 
 from servers.content.formats.draft import Draft, check_length
-from servers.content.formats.limits import MAX_XML_DEPTH, MAX_XML_ELEMENTS
+from servers.content.formats.limits import MAX_XML_ATTRIBUTES, MAX_XML_DEPTH, MAX_XML_ELEMENTS
 from stoa.errors import BadInput
 
 __all__ = ["read"]
 
 _DECLARATION = re.compile(r"\s*<\?xml\b.*?\?>", re.DOTALL)
+_LONG_TAG = re.compile(r"<\w[^<]{4000,}+")
+_ATTRIBUTE = re.compile(r"""\s[^\s<>="']++\s*+=\s*+(?:"[^"<]*+"|'[^'<]*+')""")
 _MAX_INDENT_LEVELS = 8
 
 
@@ -33,13 +37,16 @@ class _Element(Protocol):
 
 
 def read(text: str) -> Draft:
-    if re.search(r"<!DOCTYPE\b", text[:65536]) and re.search(r"<!ENTITY\b", text):
-        raise BadInput(
-            "The XML declares entities of its own, which is not allowed here: they can read files and fill the memory.",
-            hint="Send it with the entities resolved (for example `xmllint --noent`), or as text/plain.",
-        )
+    text = _DECLARATION.sub("", text, count=1).strip()  # `decode` has read the bytes; what they declare counts no more
+    _check_prolog(text)
     if text.count("</") + text.count("/>") > MAX_XML_ELEMENTS:
         raise BadInput(f"The XML has more than {MAX_XML_ELEMENTS:,} elements.", hint="Split it into smaller documents.")
+    for tag in _LONG_TAG.finditer(text):
+        if sum(1 for _ in _ATTRIBUTE.finditer(text, tag.start(), tag.end())) > MAX_XML_ATTRIBUTES:
+            raise BadInput(
+                f"The XML has an element with more than {MAX_XML_ATTRIBUTES:,} attributes (at offset {tag.start()}).",
+                hint="Send it as text/plain.",
+            )
     root = _parse(text)
     lines: list[str] = []
     length = 0
@@ -50,9 +57,38 @@ def read(text: str) -> Draft:
     return Draft(_title(root), "\n".join(lines))
 
 
+class _PrologEnd(Exception):
+    pass
+
+
+def _check_prolog(text: str) -> None:
+    """Refuse declarations of the document's own before lxml sees them. Expat reads up to the first element."""
+
+    def stop(*_: object) -> None:
+        raise _PrologEnd
+
+    def check(_name: str, _system_id: str | None, _public_id: str | None, has_declarations: int) -> None:
+        if has_declarations:
+            raise BadInput(
+                "The XML brings a document type with declarations of its own, such as entities; these are not read, "
+                "because they can name other files and fill the memory.",
+                hint="Resolve and drop them (`xmllint --noent --dropdtd`), or send it as text/plain.",
+            )
+
+    parser = expat.ParserCreate("utf-8")
+    parser.StartDoctypeDeclHandler = check
+    parser.StartElementHandler = stop
+    try:
+        parser.Parse(text.encode(), True)
+    except _PrologEnd:
+        return
+    except expat.ExpatError as error:
+        raise BadInput(f"The XML is not valid: {error}.", hint="Correct it, or send it as text/plain.") from error
+
+
 def _parse(text: str) -> _Element:
     parser = etree.XMLParser(  # pyright: ignore - untyped, see the import
-        encoding="utf-8",  # `decode` has read the bytes already; what the document declares counts no more
+        encoding="utf-8",
         resolve_entities=False,
         load_dtd=False,
         no_network=True,
@@ -62,7 +98,7 @@ def _parse(text: str) -> _Element:
         collect_ids=False,
     )
     try:
-        root = cast("_Element | None", etree.fromstring(_DECLARATION.sub("", text, count=1).strip().encode(), parser))  # pyright: ignore - untyped
+        root = cast("_Element | None", etree.fromstring(text.encode(), parser))  # pyright: ignore - untyped
     except etree.XMLSyntaxError as error:  # pyright: ignore - untyped
         raise BadInput(
             f"The XML is not valid: {_first_line(cast('object', error))}.", hint="Correct it, or send it as text/plain."
@@ -73,7 +109,8 @@ def _parse(text: str) -> _Element:
 
 
 def _first_line(error: object) -> str:
-    return re.sub(r" \(<string>, line \d+\)$", "", str(error).splitlines()[0])[:300]
+    reason = re.sub(r" \(<string>, line \d+\)$", "", str(error).splitlines()[0])[:300]
+    return re.sub(r",? (?:use|try) XML_PARSE_HUGE(?: option)?", "", reason)
 
 
 def _outline(element: _Element, level: int) -> Iterator[str]:
