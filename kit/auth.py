@@ -26,8 +26,7 @@ REMEMBERED_SECONDS: Final = 60.0
 MAX_REMEMBERED: Final = 1024
 MIN_SECRET_BYTES: Final = 32
 
-# RFC 7518 section 3.2: a key as long as the hash or longer.
-HMAC: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
+HMAC: Final = ("HS256", "HS384", "HS512")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ class Authenticator:
         self._auth = auth
         self._clock = clock if clock is not None else SystemClock()
         self._secret, self._issuer = _trusted(auth, self._clock)
-        self._hmac_algorithms = tuple(name for name, least in HMAC.items() if len(self._secret) >= least)
+        # RFC 7518 sections 3.2 and 3.3: a secret as long as the hash or longer, RSA keys of 2048 bits or more.
         self._jws = jwt.PyJWS(options={"enforce_minimum_key_length": True})
         # Mutable state: tokens seen a moment ago, by digest, oldest first; never believed past their expiry.
         self._remembered: dict[bytes, tuple[Verified, float]] = {}
@@ -105,7 +104,7 @@ class Authenticator:
     async def _payload(self, token: bytes) -> bytes:
         """The payload of a token whose signature holds. Raises `PyJWTError`, `TokenRefused`, `Unavailable`."""
         if self._issuer is None:
-            return self._jws.decode_complete(token, self._secret, self._hmac_algorithms)["payload"]
+            return self._jws.decode_complete(token, self._secret, HMAC)["payload"]
         header = self._jws.get_unverified_header(token)
         kid, algorithm = header.get("kid"), header.get("alg")
         if not isinstance(algorithm, str) or not isinstance(kid, str | None):
