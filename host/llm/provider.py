@@ -52,9 +52,7 @@ async def _open_openai(choice: ModelChoice) -> AsyncGenerator[Model]:
     timeout = Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
     compatible = choice.provider == "openai-compatible"
     key = choice.key.get_secret_value() if choice.key is not None else _NO_KEY
-    async with DefaultAsyncHttpxClient(
-        follow_redirects=False, trust_env=_may_use_proxy(choice), timeout=timeout
-    ) as http:
+    async with DefaultAsyncHttpxClient(follow_redirects=False, mounts=_routes(choice), timeout=timeout) as http:
         client = AsyncOpenAI(
             api_key=key,
             base_url=choice.base_url,
@@ -81,9 +79,7 @@ async def _open_anthropic(choice: ModelChoice) -> AsyncGenerator[Model]:
     from pydantic_ai.providers.anthropic import AnthropicProvider
 
     timeout = Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
-    async with DefaultAsyncHttpxClient(
-        follow_redirects=False, trust_env=_may_use_proxy(choice), timeout=timeout
-    ) as http:
+    async with DefaultAsyncHttpxClient(follow_redirects=False, mounts=_routes(choice), timeout=timeout) as http:
         client = AsyncAnthropic(
             api_key=choice.key.get_secret_value() if choice.key is not None else _NO_KEY,
             base_url=choice.base_url,
@@ -133,17 +129,22 @@ def explain(error: Exception, choice: ModelChoice) -> StoaError:
             )
         case wrong.ModelRequestRejectedError():
             return BadInput(f"{where} rejects the request{said}.", hint="Choose another model with --model.")
-        case wrong.ModelAPIError():
+        case wrong.ModelServerError() | wrong.ModelUnavailableError():
             return Unavailable(
                 f"{where} failed to answer{said}.",
                 hint="Try again, or choose another model with --model.",
                 retry_after=retry_after,
             )
+        case wrong.OutputTokenLimitExceeded() | wrong.IncompleteToolCall():
+            return Unavailable(
+                f"{choice.name!r} ran out of room in the middle of its answer.",
+                hint="Ask for less at a time, or choose another model with --model.",
+            )
         case wrong.ContentFilterError():
             return Denied(f"The content filter of {where} stopped the answer.", hint="Put the task in other words.")
         case _:
             return Unavailable(
-                f"{choice.label} sent something that cannot be understood{said}.",
+                f"{where} sent no answer that can be used{said}.",
                 hint="Check that the address is that of a model API, or choose another model with --model.",
             )
 
@@ -170,9 +171,10 @@ def _message(body: object) -> str:
     return message if isinstance(message, str) else _message(message)
 
 
-def _may_use_proxy(choice: ModelChoice) -> bool:
-    """Requests to this machine stay on it, whatever HTTP_PROXY says."""
-    return choice.base_url is None or not is_loopback(choice.base_url)
+def _routes(choice: ModelChoice) -> dict[str, None]:
+    """Requests to this machine stay on it, whatever HTTP_PROXY says: every kind of address goes the direct way."""
+    direct = choice.base_url is not None and is_loopback(choice.base_url)
+    return {"all://": None, "http://": None, "https://": None} if direct else {}
 
 
 def _without_openai_extras(key: str) -> Mapping[str, str]:

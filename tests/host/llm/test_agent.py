@@ -53,7 +53,7 @@ async def test_the_model_is_given_schemas_and_instructions_and_nothing_that_was_
     assert first.wire == wire
     assert list(first.tools) == ["library_search_documents", "library_add_document"]
     schema = first.tools["library_search_documents"]
-    assert (schema.get("parameters") or schema.get("input_schema"))["properties"]["query"]["type"] == "string"
+    assert (schema.get("parameters") or schema["input_schema"])["properties"]["query"]["type"] == "string"
     assert first.user == "How do I lock a file?"
     assert "data" in first.system
     assert first.headers["authorization"] == f"Bearer {KEY}"

@@ -8,7 +8,7 @@ import pytest
 
 from stoa.errors import BadInput, Denied, NotFound, StoaError, Unavailable
 from tests.fakes.library import Library
-from tests.fakes.llm import FakeLlm, Refusal, serve_llm
+from tests.fakes.llm import FakeLlm, Refusal, Turn, script, serve_llm
 from tests.host.llm.stage import KEY, Stage, every_wire, finder, streamed_or_whole
 
 SOON = {"retry-after-ms": "1"}
@@ -93,10 +93,20 @@ async def test_a_rejected_request_carries_the_provider_s_reason(wire: str) -> No
     ],
 )
 async def test_a_reply_that_is_no_answer_is_a_clear_error(wire: str, stream: bool, body: str, media_type: str) -> None:
-    garbage = [Refusal(200, body=body, media_type=media_type)] * 9
+    garbage = [Refusal(200, body=body, media_type=media_type)] * 12
     error = await failure(refusing(*garbage, wire=wire, stream=stream))
     assert isinstance(error, Unavailable)
     assert "address" in error.hint
+
+
+@every_wire
+@streamed_or_whole
+async def test_a_model_that_says_nothing_is_asked_again_twice(wire: str, stream: bool) -> None:
+    stage = Stage(FakeLlm(script(Turn(""))), Library(), wire, stream)
+    error = await failure(stage)
+    assert isinstance(error, Unavailable)
+    assert "no answer that can be used" in error.message
+    assert len(stage.fake.requests) == 3
 
 
 @every_wire
