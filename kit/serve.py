@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from kit import stdio
 from kit.author import Server
 from kit.logs import configure
-from kit.stdio import serve_stdio
 from stoa.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,8 +21,13 @@ __all__ = ["http_app", "run", "serve_http", "serve_stdio"]
 def run(serve: Callable[[], Awaitable[None]], *, settings: Settings) -> None:
     """Run one of the others to its end: `run(lambda: serve_stdio(server), settings=settings)`."""
     configure(settings.log_level)
-    _settle()
     anyio.run(serve, backend_options={"use_uvloop": _has_uvloop()})
+
+
+async def serve_stdio(server: Server) -> None:
+    """Serve one client on standard input and output, until it closes them or the process is told to stop."""
+    _settle()
+    await stdio.serve_stdio(server)
 
 
 async def serve_http(servers: Mapping[str, Server], *, settings: Settings, host: str, port: int, at_root: bool) -> None:
@@ -47,9 +52,11 @@ def http_app(servers: Mapping[str, Server], *, settings: Settings, host: str, at
 def _settle() -> None:
     """Tell the garbage collector that what is here by now stays: modules, schemas, tools.
 
-    Otherwise it walks through all of that again and again, which takes a sixth of the time of a call.
+    Otherwise it walks through all of that again and again, which takes a sixth of the time of a call. Whoever has
+    switched it off to load faster gets it back here.
     """
     gc.freeze()
+    gc.enable()
 
 
 def _has_uvloop() -> bool:
