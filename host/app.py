@@ -3,6 +3,7 @@
 import gc
 import importlib.metadata
 import json
+import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -11,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 import platformdirs
+from pydantic import SecretStr
 
-from host.client_config import Launch
-from pool.config import parse_config, read_config
+from host.launch import Launch, launches
 from pool.nearby import did_you_mean
-from pool.spec import GroupSpec, InProcessSpec, StdioSpec
+from pool.spec import GroupSpec, InProcessSpec
 from stoa.errors import BadInput, Fault, NotFound, Unavailable
 from stoa.principal import Principal
 from stoa.settings import Settings
@@ -85,13 +86,12 @@ class Workspace:
         return group.replicas * len(group.members) * group.max_in_flight
 
     def ours(self) -> tuple[Launch, ...]:
-        """The servers of ours among the groups, and how each is started."""
-        started = ((group.name, member) for group in self.groups for member in group.members[:1])
-        return tuple(
-            Launch(name, args)
-            for name, member in started
-            if isinstance(member, StdioSpec) and (args := _serve_args(member)) is not None
-        )
+        """The servers of ours among the groups. Raises `BadInput` when there is none."""
+        found = launches(self.groups, folder=Path.cwd())
+        if not found:
+            hint = 'Add one like {"command": "stoa", "args": ["serve", "content"]}, or use --config.'
+            raise BadInput(f"None of the servers in {self.source} is started by `stoa serve`.", hint=hint)
+        return found
 
 
 def open_workspace(config: Path | None, environ: Mapping[str, str], *, folder: Path) -> Workspace:
@@ -99,6 +99,8 @@ def open_workspace(config: Path | None, environ: Mapping[str, str], *, folder: P
 
     Raises `BadInput` naming the file or variable, the key and the remedy.
     """
+    from pool.config import parse_config, read_config  # a tenth of a second that `stoa serve` has no use for
+
     settings = load_settings(environ)
     for path in (config,) if config is not None else (folder / "mcp.json", settings.home / "mcp.json"):
         if config is not None or path.is_file():
@@ -117,7 +119,18 @@ def default_home(environ: Mapping[str, str]) -> Path:
 
 
 def with_roots(settings: Settings, roots: Sequence[Path], *, force: bool) -> Settings:
-    return settings
+    """The settings with these folders to read instead of STOA_ROOTS. Raises `BadInput` for one that is no folder, and
+    for `/` and the home folder unless they are forced."""
+    chosen = tuple(roots) or settings.roots
+    for root in chosen:
+        if not root.is_dir():
+            raise BadInput(f"The root {str(root)!r} is no folder.", hint="Give an existing folder with --root.")
+        if not force and root.resolve() in {Path(root.resolve().anchor), Path.home().resolve()}:
+            raise BadInput(
+                f"The root {str(root)!r} would let the server read everything below it.",
+                hint="Give a folder inside it, or add --force-root if that is what you want.",
+            )
+    return settings.model_copy(update={"roots": tuple(root.resolve() for root in chosen)})
 
 
 def installed_servers() -> tuple[str, ...]:
@@ -153,19 +166,24 @@ def serve_one(name: str, settings: Settings, *, transport: str, host: str, port:
     run(serve, settings=settings)
 
 
-def serve_all(names: Sequence[str], settings: Settings, *, host: str, port: int) -> None:
+def serve_all(started: Sequence[Launch], settings: Settings, *, host: str, port: int) -> None:
     """Serve several servers in this process over HTTP and WebSocket; they call each other through a pool in memory."""
     _load_without_collecting()
     from kit.serve import run, serve_http
     from pool.pool import Pool
 
+    # The pool tells the servers who calls, so both have to know one key.
+    key = settings.internal_key or SecretStr(secrets.token_urlsafe(32))
+    settings = settings.model_copy(update={"internal_key": key})
     callers = _Later()
-    servers: dict[str, Server] = {name: _factory(name)(settings, tools=callers) for name in names}
+    servers: dict[str, Server] = {}
+    for launch in started:
+        own = with_roots(settings, launch.roots, force=launch.forces_roots)
+        servers[launch.name] = _factory(launch.server)(own, tools=callers)
     groups = [GroupSpec(name, (InProcessSpec(server.lowlevel),), trusted=True) for name, server in servers.items()]
-    key = settings.internal_key
 
     async def serve() -> None:
-        async with Pool(groups, internal_key=key.get_secret_value().encode() if key else None) as pool:
+        async with Pool(groups, internal_key=key.get_secret_value().encode()) as pool:
             callers.target = pool
             await serve_http(servers, settings=settings, host=host, port=port, at_root=False)
 
@@ -211,15 +229,3 @@ def _built_in() -> str:
             "stoa": {"pools": {name: {"trusted": True} for name in names}},
         }
     )
-
-
-def _serve_args(member: StdioSpec) -> tuple[str, ...] | None:
-    """The words behind `stoa` when the command is one of ours, else None."""
-    command = Path(member.command).stem.lower()
-    match (command, *member.args):
-        case ("stoa", "serve", _, *_):
-            return member.args
-        case (python, "-m", str(module), *rest) if python.startswith("python") and module.startswith("servers."):
-            return ("serve", module.removeprefix("servers."), *rest)
-        case _:
-            return None

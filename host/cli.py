@@ -89,15 +89,9 @@ def up(
 ) -> None:
     """Serve all of mcp.json's own servers together, over HTTP and WebSocket."""
     from host.app import serve_all
-    from stoa.errors import BadInput
 
     work = _workspace(context)
-    names = [launch.name for launch in work.ours()]
-    if not names:
-        raise BadInput(
-            f"None of the servers in {work.source} is started by `stoa serve`.", hint="Add one, or use --config."
-        )
-    serve_all(names, _louder(context, work.settings), host=host, port=port)
+    serve_all(work.ours(), _louder(context, work.settings), host=host, port=port)
 
 
 @app.command(rich_help_panel="Servers")
@@ -186,12 +180,9 @@ def config(
     """Print an entry for another MCP client, ready to be pasted."""
     from host.app import start_command
     from host.client_config import entry, where_to_paste
-    from stoa.errors import BadInput
 
     work, output = _workspace(context), _session(context).output
     launches = work.ours()
-    if not launches:
-        raise BadInput(f"None of the servers in {work.source} is started by `stoa serve`.", hint="Use --config.")
     home = work.settings.home.absolute()
     output.json(entry(client, launches, command=start_command(), home=home, environ=work.environ))
     output.note(where_to_paste(client, sys.platform))

@@ -4,13 +4,14 @@ A client starts its servers in a folder of its own with almost no environment, s
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Literal
 
 from pydantic import JsonValue
 
-__all__ = ["CLIENTS", "Client", "Launch", "entry", "where_to_paste"]
+from host.launch import Launch
+
+__all__ = ["CLIENTS", "Client", "entry", "where_to_paste"]
 
 Client = Literal["claude-desktop", "cursor", "vscode"]
 CLIENTS: tuple[Client, ...] = ("claude-desktop", "cursor", "vscode")
@@ -19,24 +20,16 @@ _PASSED_ON = ("STOA_ROOTS", "STOA_LOG_LEVEL")
 """Variables that change what a server does and hold no secret. Secrets belong into the client's own store."""
 
 
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """How a server of ours is started: its name and the words behind `stoa`."""
-
-    name: str
-    args: tuple[str, ...]
-
-
 def entry(
     client: Client, launches: Sequence[Launch], *, command: Sequence[str], home: PurePath, environ: Mapping[str, str]
 ) -> dict[str, JsonValue]:
     """The document to paste. `command` is how `stoa` is started, with absolute paths."""
-    env: dict[str, JsonValue] = {"STOA_HOME": str(home)}
-    env |= {name: environ[name] for name in _PASSED_ON if environ.get(name)}
+    shared = {"STOA_HOME": str(home)} | {name: environ[name] for name in _PASSED_ON if environ.get(name)}
     servers: dict[str, JsonValue] = {}
     for launch in launches:
         kind: dict[str, JsonValue] = {"type": "stdio"} if client == "vscode" else {}
-        args: list[JsonValue] = [*command[1:], *launch.args]
+        args: list[JsonValue] = [*command[1:], "serve", launch.server, *launch.anywhere().args]
+        env: dict[str, JsonValue] = {**shared, **launch.env}
         servers[launch.name] = {**kind, "command": command[0], "args": args, "env": env}
     return {"servers" if client == "vscode" else "mcpServers": servers}
 

@@ -44,7 +44,7 @@ def tools(console: Console, found: Iterable[tuple[str, str, str, bool]]) -> None
         head = Text.assemble((name, "bold"), "  ", (printable(arguments), "cyan"))
         console.print(head, soft_wrap=True)
         mark = "" if read_only else "(changes things) "
-        console.print(Padding(Text.assemble((mark, "yellow"), printable(description)), (0, 0, 0, 4)))
+        _indented(console, Text.assemble((mark, "yellow"), printable(description)), 4)
 
 
 def answer(console: Console, given: Answer, record: str | None) -> None:
@@ -52,7 +52,7 @@ def answer(console: Console, given: Answer, record: str | None) -> None:
     console.print()
     for paragraph in printable(given.text).split("\n\n"):
         style = "cyan" if paragraph.startswith(("    ", "$ ", ">>> ")) else ""
-        console.print(Padding(_with_marks(paragraph, style), (0, 0, 0, 2)))
+        _indented(console, _with_marks(paragraph, style), 2)
         console.print()
     if given.citations:
         console.print(Text("Sources", style="bold"))
@@ -95,6 +95,15 @@ def result(console: Console, structured: JsonValue, text: str) -> None:
         console.print(Text(json.dumps(structured, ensure_ascii=False, indent=2)), soft_wrap=True)
     else:
         console.print(Text(printable(text)), soft_wrap=True)
+
+
+def _indented(console: Console, text: Text, by: int) -> None:
+    """Folded under its indent on a terminal; in a pipe, as many lines as the text has."""
+    if console.is_terminal:
+        console.print(Padding(text, (0, 0, 0, by)))
+        return
+    for line in text.plain.splitlines():
+        console.print(Text(f"{' ' * by}{line}".rstrip()), soft_wrap=True)
 
 
 def _step(step: Step) -> Text:

@@ -1,12 +1,13 @@
 """Entries for other clients."""
 
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import pytest
 
-from host.client_config import CLIENTS, Client, Launch, entry, where_to_paste
+from host.client_config import CLIENTS, Client, entry, where_to_paste
+from host.launch import Launch
 
-LAUNCHES = (Launch("docs", ("serve", "content", "--root", "/srv")),)
+LAUNCHES = (Launch("docs", "content", ("--root", "/srv"), {}, Path("/here")),)
 HOME = PurePosixPath("/home/me/.stoa")
 
 
