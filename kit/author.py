@@ -12,7 +12,7 @@ FastMCP's low-level server, which the SDK then serves on every transport.
 
 import inspect
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,8 +29,10 @@ from mcp.server.request_state import RequestStateSecurity
 from kit.call import current_call
 from kit.call_tool import CallTool, PreparedTool, prepare, wants_headers
 from kit.cursor import Cursors, derive
+from kit.failures import admit_failures
 from kit.gate import Gate
 from kit.identity import internal_key
+from kit.lifespan import SharedContext
 from kit.read import Complete, Reader
 from kit.subscriptions import Changed, Subscriptions
 from kit.tracing import Tracing
@@ -69,7 +71,6 @@ class Server:
             name,
             instructions,
             version=version,
-            lifespan=self._enter,
             on_duplicate="error",
             dereference_schemas=False,
             request_state_security=RequestStateSecurity(keys=[derive(key, "state")], bind_principal=_caller),
@@ -124,9 +125,11 @@ class Server:
                 options["output_schema"] = None
             tool = Tool.from_function(function, **options)
             prepared = prepare(tool, scope=scope)
-            if schema is not None:
-                tool = tool.model_copy(update={"parameters": dict(schema)})
-                prepared = replace(prepared, tool=tool, has_headers=wants_headers(tool))
+            changes: dict[str, Any] = {} if schema is None else {"parameters": dict(schema)}
+            if tool.output_schema is not None:
+                changes["output_schema"] = admit_failures(tool.output_schema)
+            tool = tool.model_copy(update=changes)
+            prepared = replace(prepared, tool=tool, has_headers=wants_headers(tool))
             self._prepared[tool.name] = prepared
             self.fastmcp.add_tool(tool)
             return function
@@ -171,14 +174,13 @@ class Server:
         return register
 
     @asynccontextmanager
-    async def _enter(self, _: FastMCP[None]) -> AsyncGenerator[None]:
-        """The server's own lifespan, and the way to other servers unless the composer has given one."""
-        if self._tools is not None:
-            async with self._lifespan():
-                yield
-            return
-        async with open_upstream(self._settings) as self.gate.tools, self._lifespan():
-            yield
+    async def _enter(self) -> AsyncGenerator[object]:
+        """FastMCP's lifespan, the server's own, and the way to other servers unless the composer has given one."""
+        async with AsyncExitStack() as stack:
+            if self._tools is None:
+                self.gate.tools = await stack.enter_async_context(open_upstream(self._settings))
+            await stack.enter_async_context(self._lifespan())
+            yield await stack.enter_async_context(self._fastmcp_lifespan(self.lowlevel))
 
     def observe(self, metrics: "Metrics") -> None:
         """Count requests from now on."""
@@ -198,6 +200,8 @@ class Server:
         kept = [part for part in server.middleware if not isinstance(part, FastMCPServerMiddleware)]
         server.middleware[:] = [Tracing(), self.gate, *kept]
         server.get_tool_input_schema = self._input_schema
+        self._fastmcp_lifespan, shared = server.lifespan, SharedContext(self._enter)
+        server.lifespan = lambda _: shared.held()
         server.add_request_handler("tools/call", types.CallToolRequestParams, CallTool(self.fastmcp, self._prepared))
         self._reader.install(server)
         self.subscriptions.install(server)

@@ -16,7 +16,7 @@ from pydantic import JsonValue, ValidationError
 
 from stoa.errors import BadInput, Conflict, Denied, Fault, NotFound, OutcomeUnknown, StoaError, Unavailable
 
-__all__ = ["as_stoa_error", "explain_arguments", "failed_result", "near", "protocol_error", "unknown"]
+__all__ = ["admit_failures", "as_stoa_error", "explain_arguments", "failed_result", "near", "protocol_error", "unknown"]
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +53,13 @@ def failed_result(error: StoaError) -> dict[str, object]:
         "isError": True,
         "resultType": "complete",
     }
+
+
+def admit_failures(output_schema: Mapping[str, object]) -> dict[str, object]:
+    """The schema of a tool's result that `failed_result` fits as well: clients check what fails, too, against it."""
+    schema = {key: value for key, value in output_schema.items() if key not in {"required", "additionalProperties"}}
+    either = [{"required": output_schema.get("required", [])}, {"required": ["code", "message", "hint", "retryable"]}]
+    return {**schema, "anyOf": either} if "anyOf" not in schema else {**schema, "allOf": [{"anyOf": either}]}
 
 
 def protocol_error(error: StoaError, **data: JsonValue) -> MCPError:

@@ -1,4 +1,7 @@
-"""`resources/read`, `prompts/get` and `completion/complete` over FastMCP's components, with our scopes and errors."""
+"""Lists, `resources/read`, `prompts/get` and `completion/complete` over FastMCP's components, with our scopes and errors.
+
+Lists come in the order of registration, the same each time, without FastMCP's own `_meta`.
+"""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
@@ -20,6 +23,8 @@ __all__ = ["Complete", "Reader"]
 
 Complete = Callable[[str], Awaitable[Sequence[str]]]
 
+RequestContext = ServerRequestContext[Any, Any]
+
 MAX_COMPLETIONS: Final = 100  # the protocol's own limit
 
 
@@ -37,6 +42,11 @@ class Reader:
         return f"<Reader: {len(self.scopes)} resources, {len(self.completions)} completions>"
 
     def install(self, server: LowLevelServer[Any]) -> None:
+        page = types.PaginatedRequestParams
+        server.add_request_handler("tools/list", page, self._list_tools)
+        server.add_request_handler("resources/list", page, self._list_resources)
+        server.add_request_handler("resources/templates/list", page, self._list_templates)
+        server.add_request_handler("prompts/list", page, self._list_prompts)
         server.add_request_handler("resources/read", types.ReadResourceRequestParams, self._read)
         server.add_request_handler("prompts/get", types.GetPromptRequestParams, self._get_prompt)
 
@@ -44,8 +54,34 @@ class Reader:
         """Apart from the others: having the handler is what announces the capability."""
         server.add_request_handler("completion/complete", types.CompleteRequestParams, self._complete)
 
+    async def _list_tools(self, ctx: RequestContext, params: types.PaginatedRequestParams) -> types.ListToolsResult:
+        _one_page(params)
+        found = await self._fastmcp.list_tools(run_middleware=False)
+        return types.ListToolsResult(tools=[each.to_mcp_tool(_meta=each.meta) for each in found])
+
+    async def _list_resources(
+        self, ctx: RequestContext, params: types.PaginatedRequestParams
+    ) -> types.ListResourcesResult:
+        _one_page(params)
+        found = await self._fastmcp.list_resources(run_middleware=False)
+        return types.ListResourcesResult(resources=[each.to_mcp_resource(_meta=each.meta) for each in found])
+
+    async def _list_templates(
+        self, ctx: RequestContext, params: types.PaginatedRequestParams
+    ) -> types.ListResourceTemplatesResult:
+        _one_page(params)
+        found = await self._fastmcp.list_resource_templates(run_middleware=False)
+        return types.ListResourceTemplatesResult(
+            resource_templates=[each.to_mcp_template(_meta=each.meta) for each in found]
+        )
+
+    async def _list_prompts(self, ctx: RequestContext, params: types.PaginatedRequestParams) -> types.ListPromptsResult:
+        _one_page(params)
+        found = await self._fastmcp.list_prompts(run_middleware=False)
+        return types.ListPromptsResult(prompts=[each.to_mcp_prompt(_meta=each.meta) for each in found])
+
     async def _read(
-        self, ctx: ServerRequestContext[Any, Any], params: types.ReadResourceRequestParams
+        self, ctx: RequestContext, params: types.ReadResourceRequestParams
     ) -> types.ReadResourceResult | types.InputRequiredResult:
         uri = str(params.uri)
         with bind_request_context(ctx):
@@ -66,7 +102,7 @@ class Reader:
         return result.to_mcp_result(uri)
 
     async def _get_prompt(
-        self, ctx: ServerRequestContext[Any, Any], params: types.GetPromptRequestParams
+        self, ctx: RequestContext, params: types.GetPromptRequestParams
     ) -> types.GetPromptResult | types.InputRequiredResult:
         with bind_request_context(ctx):
             async with Context(fastmcp=self._fastmcp, session=ctx.session):
@@ -83,9 +119,7 @@ class Reader:
             return result.input_required
         return result.to_mcp_prompt_result()
 
-    async def _complete(
-        self, ctx: ServerRequestContext[Any, Any], params: types.CompleteRequestParams
-    ) -> types.CompleteResult:
+    async def _complete(self, ctx: RequestContext, params: types.CompleteRequestParams) -> types.CompleteResult:
         """Unknown references complete to nothing: that is no mistake of the person who types."""
         name = params.ref.name if isinstance(params.ref, types.PromptReference) else str(params.ref.uri)
         complete = self.completions.get((name, params.argument.name))
@@ -103,3 +137,9 @@ class Reader:
         scope = self.scopes.get(template)
         if scope is not None:
             current_call().principal.require(scope)
+
+
+def _one_page(params: types.PaginatedRequestParams) -> None:
+    """Lists are whole: no cursor is ever handed out, so none can come back."""
+    if params.cursor is not None:
+        raise BadInput("The cursor does not belong to this list.", hint="Leave it out.")
