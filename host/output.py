@@ -89,9 +89,9 @@ class Output:
             TimeElapsedColumn(),
             TextColumn("[dim]{task.fields[now]}", markup=True),
         )
-        progress = Progress(*columns, console=self._err, transient=True, disable=not self._err.is_terminal)
+        progress = Progress(*columns, console=self._err, disable=not self._err.is_terminal)
         with progress:
-            progress.add_task(doing, total=total, now="")
+            progress.add_task(doing, total=total, now="starting")
             yield Bar(progress)
 
     @contextmanager

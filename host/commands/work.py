@@ -21,15 +21,17 @@ from stoa.principal import LOCAL
 __all__ = ["run_task"]
 
 
-def run_task(work: Workspace, output: Output, task: str, servers: Sequence[str], model: str | None) -> int:
+def run_task(
+    work: Workspace, output: Output, task: str, servers: Sequence[str], model: str | None, *, allow_writes: bool
+) -> int:
     """Found or not, an answer is an answer: exit code 0. The record is written before anything is printed."""
     for server in servers:
         work.group(server)
     choice = choose(model, os.environ)
     clock = SystemClock()
     started = clock.now()
-    with output.working("planning" if choice.model is None else f"asking {choice.model.label}"):
-        answer = anyio.run(_run, work, output, task, servers, choice)
+    with output.working("looking for an answer" if choice.model is None else f"asking {choice.model.label}"):
+        answer = anyio.run(_run, work, output, task, servers, choice, allow_writes)
     values = transcript.record(
         answer, started_at=started, finished_at=clock.now(), secrets=transcript.secrets_of(work.environ)
     )
@@ -43,7 +45,9 @@ def run_task(work: Workspace, output: Output, task: str, servers: Sequence[str],
     return OK
 
 
-async def _run(work: Workspace, output: Output, task: str, servers: Sequence[str], choice: Choice) -> Answer:
+async def _run(
+    work: Workspace, output: Output, task: str, servers: Sequence[str], choice: Choice, allow_writes: bool
+) -> Answer:
     def on_step(step: Step) -> None:
         if output.verbose:
             output.note(f"called {step.ref} on {step.replica}: {step.summary}")
@@ -62,4 +66,5 @@ async def _run(work: Workspace, output: Output, task: str, servers: Sequence[str
             servers=servers,
             trusted=work.trusted,
             on_step=on_step,
+            allow_writes=allow_writes,
         )

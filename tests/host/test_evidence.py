@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from pydantic import JsonValue
 
-from host.evidence import ENOUGH_COVERAGE, MAX_CITATIONS, Hit, conclude, read_hits
+from host.evidence import ENOUGH_COVERAGE, ENOUGH_OF_BEST, MAX_CITATIONS, Hit, conclude, read_hits
 
 QUESTION = "How do I lock a file?"
 
@@ -88,7 +88,10 @@ def test_the_servers_own_word_on_evidence_goes_before_coverage() -> None:
 
 
 def test_a_hit_that_scores_far_less_than_the_best_is_not_cited_beside_it() -> None:
-    hits = [replace(hit(name), score=score) for name, score in (("a", 0.8), ("b", 0.4), ("c", 0.39))]
+    hits = [
+        replace(hit(name), score=score)
+        for name, score in (("a", 1.0), ("b", ENOUGH_OF_BEST), ("c", ENOUGH_OF_BEST - 0.01))
+    ]
     assert [each.document_id for each in conclude(QUESTION, [hits]).citations] == ["a", "b"]
 
 
