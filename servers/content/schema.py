@@ -8,6 +8,8 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from servers.content.ranking import ENOUGH_SCORE
+
 __all__ = [
     "Cursor",
     "DataBase64",
@@ -166,8 +168,11 @@ class SearchHit(_Result):
     start: int = Field(description="Where the passage begins in the document's Markdown.")
     end: int
     highlights: list[Highlight] = Field(description="The words of the passage that match; offsets into the document.")
-    score: float = Field(description="0 to about 1, comparable between questions; below 0.09 is hardly evidence.")
-    is_evidence: bool = Field(description="Whether the score is high enough to count as an answer.")
+    score: float = Field(description="How good the hit is, 0 to about 1; comparable between questions.")
+    is_evidence: bool = Field(
+        description=f"Whether this is an answer rather than a coincidence: a score of {ENOUGH_SCORE}, or twice that where"
+        " the document shares a single word with the question."
+    )
     coverage: float = Field(
         description="0 to 1: the share of the question's words, rare ones weigh more, that document and passage hold."
     )

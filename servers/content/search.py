@@ -45,6 +45,7 @@ class Hit:
     highlights: tuple[Span, ...]
     score: float
     coverage: float
+    is_evidence: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +247,7 @@ def _hit(document: _Document, passage: _Passage, verdict: Judgement, wanted: fro
         ),
         score=round(verdict.score, 4),
         coverage=round(verdict.coverage, 4),
+        is_evidence=verdict.is_evidence,
     )
 
 

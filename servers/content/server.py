@@ -12,7 +12,6 @@ from kit.call import current_call
 from servers.content import schema
 from servers.content.database import Database, ask
 from servers.content.ingest import Ingester, Request
-from servers.content.ranking import is_enough
 from servers.content.search import Found, Hit, search
 from servers.content.settings import ContentSettings
 from servers.content.store import Document, Put, Store
@@ -33,7 +32,7 @@ MAX_COMPLETIONS: Final = 100
 INSTRUCTIONS: Final = (
     "Stores documents and finds passages in them. Put documents in with ingest_document; look for an answer with"
     " search_documents, and cite document_id, start and end of the passages you use; read on with get_document."
-    " Hits with a score below 0.09 hardly answer the question: say that nothing was found rather than guess."
+    " When no hit is evidence (is_evidence), say that nothing was found rather than guess."
 )
 
 _SEARCH_STATE: Final = TypeAdapter(tuple[str, str | None, list[tuple[int, int | None]], int])
@@ -183,8 +182,8 @@ def _add_resources(server: Server, store: Store) -> None:
         return (
             f"Answer this question from the stored documents alone: {question}\n\n"
             "Call search_documents with the question in its own words; where passages are too short, read on with"
-            " get_document. Cite each statement as [title, start-end]. If no hit answers it, say that the documents do"
-            " not answer the question; do not guess."
+            " get_document. Cite each statement as [title, start-end]. If no hit is evidence, say that the documents"
+            " do not answer the question; do not guess."
         )
 
 
@@ -251,6 +250,6 @@ def _hit(hit: Hit) -> schema.SearchHit:
         end=hit.place.end,
         highlights=[schema.Highlight(start=mark.start, end=mark.end) for mark in hit.highlights],
         score=hit.score,
-        is_evidence=is_enough(hit.score),
+        is_evidence=hit.is_evidence,
         coverage=hit.coverage,
     )

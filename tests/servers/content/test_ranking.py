@@ -1,6 +1,6 @@
 """The rule of ranking, on words alone."""
 
-from servers.content.ranking import ENOUGH_SCORE, Candidate, is_enough, judge, share, weigh
+from servers.content.ranking import ENOUGH_SCORE, ENOUGH_SCORE_OF_ONE_WORD, Candidate, Judgement, judge, share, weigh
 
 WEIGHTS = weigh({"rotat": 1, "api": 5, "key": 8}, 20)
 FILLER = ("lorem",) * 60
@@ -60,7 +60,24 @@ def test_coverage_is_the_share_by_weight_in_the_document_and_in_its_best_passage
 
 
 def test_nothing_is_no_evidence() -> None:
-    assert not is_enough(judge(candidate("lorem ipsum"), WEIGHTS).score)
-    assert not is_enough(judge(Candidate((), (), frozenset()), WEIGHTS).score)
-    assert is_enough(ENOUGH_SCORE)
+    for nothing in (candidate("lorem ipsum"), Candidate((), (), frozenset())):
+        assert judge(nothing, WEIGHTS) == Judgement(0.0, 0.0, 0, False)
     assert weigh({}, 0) == {}
+
+
+def test_one_shared_word_has_to_weigh_more_unless_it_is_asked_alone_or_stands_in_the_title() -> None:
+    weights = weigh({"rotat": 1, "api": 1, "key": 1}, 20)
+    single = f"key {' '.join(FILLER)}"
+    verdict = judge(candidate(single), weights)
+    assert ENOUGH_SCORE < verdict.score < ENOUGH_SCORE_OF_ONE_WORD
+    assert not verdict.is_evidence
+    assert judge(candidate(single, title="key"), weights).is_evidence
+    assert judge(candidate(single), weigh({"key": 1}, 20)).is_evidence
+    assert judge(candidate(f"{single} rotat"), weights).is_evidence
+    assert judge(candidate("rotat"), WEIGHTS).is_evidence  # rare, and all that the document says
+
+
+def test_a_low_score_is_no_evidence() -> None:
+    verdict = judge(candidate("lorem", " ".join(("api", *FILLER * 9, "key")), title="lorem"), WEIGHTS)
+    assert 0 < verdict.score < ENOUGH_SCORE
+    assert not verdict.is_evidence
