@@ -66,6 +66,7 @@ class Server:
         self.name = name
         self.version = version
         self._settings, self._tools, self._lifespan = settings, tools, lifespan or nullcontext
+        self._shared = SharedContext(self._enter)
         key = secret_key(settings)
         self.fastmcp: FastMCP[None] = FastMCP(
             name,
@@ -173,6 +174,9 @@ class Server:
 
         return register
 
+    def _hold(self, _: LowLevelServer[Any]) -> AbstractAsyncContextManager[object]:
+        return self._shared.held()
+
     @asynccontextmanager
     async def _enter(self) -> AsyncGenerator[object]:
         """FastMCP's lifespan, the server's own, and the way to other servers unless the composer has given one."""
@@ -200,8 +204,7 @@ class Server:
         kept = [part for part in server.middleware if not isinstance(part, FastMCPServerMiddleware)]
         server.middleware[:] = [Tracing(), self.gate, *kept]
         server.get_tool_input_schema = self._input_schema
-        self._fastmcp_lifespan, shared = server.lifespan, SharedContext(self._enter)
-        server.lifespan = lambda _: shared.held()
+        self._fastmcp_lifespan, server.lifespan = server.lifespan, self._hold
         server.add_request_handler("tools/call", types.CallToolRequestParams, CallTool(self.fastmcp, self._prepared))
         self._reader.install(server)
         self.subscriptions.install(server)

@@ -4,7 +4,7 @@ import base64
 import hmac
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any
@@ -81,14 +81,16 @@ class Issuer:
         self.body = json.dumps({"keys": keys}).encode()
 
     async def serve(self, stream: anyio.abc.SocketStream) -> None:
-        async with stream:
-            self.requests.append(await stream.receive())
-            self.asked += 1
-            await self.gate.wait()
-            head = (
-                f"HTTP/1.1 {self.status}\r\nContent-Length: {len(self.body)}\r\nConnection: close\r\n{self.headers}\r\n"
-            )
-            await stream.send(head.encode() + self.body)
+        with suppress(anyio.EndOfStream, anyio.BrokenResourceError):  # whoever asked gave up
+            async with stream:
+                await self._answer(stream)
+
+    async def _answer(self, stream: anyio.abc.SocketStream) -> None:
+        self.requests.append(await stream.receive())
+        self.asked += 1
+        await self.gate.wait()
+        head = f"HTTP/1.1 {self.status}\r\nContent-Length: {len(self.body)}\r\nConnection: close\r\n{self.headers}\r\n"
+        await stream.send(head.encode() + self.body)
 
 
 @asynccontextmanager

@@ -13,17 +13,20 @@ import anyio.abc
 import mcp_types as types
 import pytest
 import uvicorn
+from mcp.client import Client
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 from pydantic import JsonValue, SecretStr
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from kit.author import Server as KitServer
+from kit.call import current_call
 from kit.identity import Door, identify, read_hops
 from kit.upstream import open_upstream, read_address
-from stoa.clock import ManualClock
+from stoa.clock import ManualClock, SystemClock
 from stoa.errors import BadInput, Conflict, Denied, Fault, NotFound, OutcomeUnknown, StoaError, Unavailable
-from stoa.principal import LOCAL, Principal
+from stoa.principal import LOCAL, Principal, sign_assertion
 from stoa.settings import Settings
 from stoa.tools import ToolCall, ToolCallers, ToolRef
 from stoa.wire import HOPS_KEY, MAX_HOPS, PRINCIPAL_KEY
@@ -96,7 +99,7 @@ async def running(answer: Answer, *, listener: socket.socket | None = None) -> A
 
 
 def settings(address: str | None, **changed: object) -> Settings:
-    return Settings.model_validate({"home": "/nowhere", "upstream": address, **changed})
+    return Settings.model_validate({"home": Path("/nowhere"), "upstream": address, **changed})
 
 
 @asynccontextmanager
@@ -468,6 +471,45 @@ async def test_a_question_to_a_person_cannot_be_answered() -> None:
 
     async with running(ask) as gateway, upstream(gateway) as callers:
         await fails_with(Unavailable(""), callers)
+
+
+async def test_a_tool_of_ours_calls_on_for_whoever_called_it(home: Path) -> None:
+    """A server of the kit as its caller sees it: one hop more, the same person, for the next server only."""
+    wanted = settings(None, internal_key=SecretStr(KEY), home=home)
+    assertion = sign_assertion(ANN, audience="support", key=KEY.encode(), now=SystemClock().now().timestamp())
+    async with running(echo) as gateway:
+        server = build_server("support", settings=wanted.model_copy(update={"upstream": gateway.address}))
+        async with Client(server.lowlevel) as client:
+            meta: Any = {PRINCIPAL_KEY: assertion, HOPS_KEY: 1}
+            result = await client.call_tool("ask_on", {}, meta=meta)
+            assert not result.is_error, result.content
+            denied = await client.call_tool("ask_on", {}, meta=meta | {HOPS_KEY: MAX_HOPS})
+            assert denied.structured_content is not None
+            assert denied.structured_content["code"] == "denied"
+    assert [meta[HOPS_KEY] for meta in gateway.meta] == [2]
+    now = SystemClock().now().timestamp()
+    assert identify(gateway.meta[0], Door(), audiences=("content",), key=KEY.encode(), now=now) == ANN
+    with pytest.raises(Denied):
+        identify(gateway.meta[0], Door(), audiences=("support",), key=KEY.encode(), now=now)
+
+
+async def test_a_server_of_ours_that_runs_alone_says_so(home: Path) -> None:
+    server = build_server("support", settings=settings(None, home=home))
+    async with Client(server.lowlevel) as client:
+        result = await client.call_tool("ask_on", {})
+    assert result.structured_content is not None
+    assert (result.structured_content["code"], result.structured_content["retryable"]) == ("unavailable", True)
+
+
+def build_server(name: str, *, settings: Settings) -> KitServer:
+    server = KitServer(name, version="1", instructions="", settings=settings)
+
+    @server.tool(title="Ask on", scope="content:read", read_only=True, idempotent=True)
+    async def ask_on() -> str:  # pyright: ignore[reportUnusedFunction]  # the decorator uses it
+        """Ask another server."""
+        return (await current_call().tools.call_tool(CALL)).text
+
+    return server
 
 
 @pytest.mark.parametrize(
