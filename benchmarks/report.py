@@ -38,7 +38,7 @@ class Row:
     def cell(self) -> str:
         told = f"{self.value:,.0f}" if abs(self.value) >= 100 else f"{self.value:.3g}"
         if self.ratio is not None:
-            told += f" ({self.ratio:.1f}x {self.rival})"
+            told += f" ({self.ratio:.{1 if self.ratio >= 1 else 2}f}x {self.rival})"
         if self.target is not None:
             told += f" {'ok' if self.ok else 'MISSED'}, target {self.target:g}"
         return told

@@ -100,6 +100,8 @@ class Endpoint:
 
     async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert self._manager is not None
+        # Space around a value is no part of it (RFC 9110, 5.5); httptools leaves the space behind it.
+        scope["headers"] = [(name, value.rstrip(b" \t")) for name, value in scope["headers"]]
         door = await self._entrance.door(scope["headers"])
         if isinstance(door, AuthFailure) and door.error is None and self._entrance.takes_assertions:
             # No token, but one of our own processes may say inside the message who calls; the gate checks that.
