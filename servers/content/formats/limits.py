@@ -43,3 +43,6 @@ MAX_RST_LINE_CHARACTERS = 10_000
 
 MAX_HEADING_SEARCH_CHARACTERS = 128 * 1024
 """How far into a Markdown text its title is looked for."""
+
+MAX_RST_PARAGRAPH_CHARACTERS = 32 * 1024
+"""A longer one is taken as plain text: its inline markup costs the square of its length."""

@@ -5,14 +5,20 @@ No transform of docutils runs: substitutions can be made to explode there, and t
 
 import threading
 import time
+from types import SimpleNamespace
 from typing import cast
 
 from docutils import frontend, nodes
-from docutils.parsers.rst import Parser, roles
+from docutils.parsers.rst import Parser, roles, states
 from docutils.utils import new_document
 
 from servers.content.formats.draft import Draft
-from servers.content.formats.limits import MAX_RST_CHARACTERS, MAX_RST_CPU_SECONDS, MAX_RST_LINE_CHARACTERS
+from servers.content.formats.limits import (
+    MAX_RST_CHARACTERS,
+    MAX_RST_CPU_SECONDS,
+    MAX_RST_LINE_CHARACTERS,
+    MAX_RST_PARAGRAPH_CHARACTERS,
+)
 from servers.content.formats.rst_writer import write
 from stoa.errors import BadInput
 
@@ -60,7 +66,8 @@ def _check_size(text: str) -> None:
 
 
 def _parse(text: str) -> nodes.document:
-    parser = Parser()
+    budget = _Budget()
+    parser = Parser(inliner=_inliner(budget))
     settings = frontend.get_default_settings(parser)
     settings.raw_enabled = False
     settings.file_insertion_enabled = False
@@ -70,24 +77,53 @@ def _parse(text: str) -> nodes.document:
     settings.traceback = False
     settings.syntax_highlight = "none"
     settings.line_length_limit = MAX_RST_LINE_CHARACTERS
-    settings.smart_quotes = False
-    settings.datestamp = None
     document = new_document("document", settings)
-    start = time.thread_time()
-    lines = 0
 
     def note_source(source: str, offset: int | None) -> None:
-        """Called by docutils for each line: the one place where a parse can be stopped."""
-        nonlocal lines
-        lines += 1
         document.current_source = source
         document.current_line = offset if offset is None else offset + 1
-        if lines % 256 == 0 and time.thread_time() - start > MAX_RST_CPU_SECONDS:
+        budget.count()
+
+    document.note_source = note_source  # docutils calls it for each line: the one place where a parse can be stopped
+    parser.parse(text, document)
+    return document
+
+
+class _Budget:
+    """CPU time of one parse; the clock is read every 256 steps, because reading it costs, too."""
+
+    def __init__(self) -> None:
+        self._start = time.thread_time()
+        self._steps = 0
+
+    def count(self, steps: int = 1) -> None:
+        before = self._steps
+        self._steps += steps
+        if self._steps >> 8 != before >> 8 and time.thread_time() - self._start > MAX_RST_CPU_SECONDS:
             raise BadInput(
                 f"The reStructuredText takes too long to read (more than {MAX_RST_CPU_SECONDS:.0f} s of CPU).",
                 hint="Split it, or send it as text/plain.",
             )
 
-    document.note_source = note_source
-    parser.parse(text, document)
-    return document
+
+def _inliner(budget: _Budget) -> states.Inliner:
+    """Inline markup with a look at the budget; a paragraph too long or too full of addresses stays plain text.
+
+    Not a subclass: docutils looks its patterns up in the very class of the object.
+    """
+    inliner = states.Inliner()
+    parse_markup = inliner.parse
+
+    def parse(
+        text: str, lineno: int, memo: SimpleNamespace, parent: nodes.Element
+    ) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        budget.count(1 + len(text) // 64)
+        if len(text) > MAX_RST_PARAGRAPH_CHARACTERS:
+            return [nodes.Text(text)], []
+        try:
+            return parse_markup(text, lineno, memo, parent)
+        except RecursionError:  # one level for each address in a paragraph
+            return [nodes.Text(text)], []
+
+    inliner.parse = parse
+    return inliner
