@@ -7,6 +7,7 @@ of CPU). Nothing is sent before `run` is called, and then only to the chosen mod
 import logging
 import warnings
 from collections.abc import AsyncIterable, Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Final
 
 import anyio
@@ -35,7 +36,7 @@ from host.llm.provider import explain, open_model
 from host.llm.toolset import Limits, PoolToolset
 from pool.catalogue import Catalogue
 from pool.pool import Pool
-from stoa.errors import StoaError
+from stoa.errors import StoaError, Unavailable
 from stoa.ids import new_id
 from stoa.principal import Principal
 
@@ -74,6 +75,7 @@ async def run(
     on_text: OnText | None = None,
     allow_writes: bool = False,
     limits: Limits | None = None,
+    run_id: str | None = None,
 ) -> Answer:
     """The model's answer to a task, from tools of the named servers (of all where none is named).
 
@@ -108,16 +110,20 @@ async def run(
     else:
         if scope.cancelled_caught:
             stopped = f"{limits.seconds:g} seconds"
-    return _answer(task, choice, tools, catalogue, text=text, stopped=stopped, usage=usage)
+    answer = _answer(task, choice, tools, catalogue, text=text, stopped=stopped, usage=usage)
+    return answer if run_id is None else replace(answer, run_id=run_id)
 
 
 async def _catalogue(pool: Pool, servers: Sequence[str]) -> Catalogue:
-    if not servers:
-        return await pool.tools()
-    found = [await pool.tools(server) for server in dict.fromkeys(servers)]
-    return Catalogue(
-        tuple(tool for each in found for tool in each.tools), tuple(away for each in found for away in each.unreachable)
+    """What the model may use. Where there is nothing at all, that is said before anything is sent."""
+    parts = [await pool.tools(server) for server in dict.fromkeys(servers)] if servers else [await pool.tools()]
+    catalogue = Catalogue(
+        tuple(tool for part in parts for tool in part.tools), tuple(away for part in parts for away in part.unreachable)
     )
+    if not catalogue.tools and catalogue.unreachable:
+        reasons = "; ".join(f"{server}: {reason}" for server, reason in catalogue.unreachable)
+        raise Unavailable(f"No server can be reached. {reasons}", hint="See `stoa servers` and `stoa doctor`.")
+    return catalogue
 
 
 async def _converse(

@@ -10,7 +10,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from pool.pool import Pool
 from pydantic import JsonValue
 from pydantic_ai import ModelRetry, RunContext, ToolDefinition, ToolFailed
 from pydantic_ai.toolsets import AbstractToolset
@@ -21,6 +20,7 @@ from host.answer import OnStep, Proposal, Step
 from host.llm.names import name_tools
 from host.llm.sources import Sources, present
 from pool.catalogue import ToolInfo
+from pool.pool import Pool
 from stoa.errors import OutcomeUnknown, StoaError
 from stoa.principal import Principal
 from stoa.tools import ToolCall, ToolRef, ToolResult
@@ -120,7 +120,7 @@ class PoolToolset(AbstractToolset[None]):
                 ToolCall(ref, arguments), principal=self._principal, timeout_seconds=self._limits.call_seconds
             )
         except StoaError as error:
-            self._record(Step(ref, arguments, "", 0.0, is_error=True, summary=_shorten(str(error))))
+            self._record(Step(ref, arguments, "none", 0.0, is_error=True, summary=_shorten(str(error))))
             again = " Do not call it again." if isinstance(error, OutcomeUnknown) else ""
             raise ToolFailed(f"{ref} failed: {error}{again}") from error
         result = served.result
