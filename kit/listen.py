@@ -6,7 +6,7 @@ silent sockets) is closed. A process that was asked to stop ends with exit code 
 
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 import anyio
@@ -29,6 +29,11 @@ KEEP_ALIVE_SECONDS = 75
 BACKLOG = 2048
 
 
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
 async def serve(
     servers: Mapping[str, Server],
     *,
@@ -38,8 +43,9 @@ async def serve(
     at_root: bool,
     event_store: EventStore | None = None,
     retry_ms: int | None = None,
+    say: Callable[[str], None] = _say,
 ) -> None:
-    """Serve until told to stop. Says on stderr where, as soon as requests are answered."""
+    """Serve until told to stop. Says where (on stderr) as soon as requests are answered."""
     application = build(
         servers, settings=settings, host=host, at_root=at_root, event_store=event_store, retry_ms=retry_ms
     )
@@ -63,6 +69,7 @@ async def serve(
             ),
             application,
             address=f"http://{_bracketed(host)}:{listener.getsockname()[1]}",
+            say=say,
         )
         async with application.app.router.lifespan_context(application.app):
             await runner.run(listener)
@@ -71,8 +78,11 @@ async def serve(
 class _Runner(uvicorn.Server):
     """uvicorn without its signal handlers (they end the process by the signal) and with our way of stopping."""
 
-    def __init__(self, config: uvicorn.Config, application: Application, *, address: str) -> None:
+    def __init__(
+        self, config: uvicorn.Config, application: Application, *, address: str, say: Callable[[str], None]
+    ) -> None:
         super().__init__(config)
+        self._say = say
         self._application = application
         self._address = address
 
@@ -82,8 +92,7 @@ class _Runner(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         for endpoint in self._application.endpoints:
-            sys.stderr.write(f"serving {endpoint.server.name} at {self._address}{endpoint.path}\n")
-        sys.stderr.flush()
+            self._say(f"serving {endpoint.server.name} at {self._address}{endpoint.path}")
 
     async def run(self, listener: socket.socket) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]  # theirs makes a loop, ours is in one
         asked = anyio.Event()

@@ -1,4 +1,4 @@
-"""Lists, `resources/read`, `prompts/get` and `completion/complete` over FastMCP's components, with our scopes and errors.
+"""Lists, `resources/read`, `prompts/get`, `completion/complete`: FastMCP's components with our scopes and errors.
 
 Lists come in the order of registration, the same each time, without FastMCP's own `_meta`.
 """

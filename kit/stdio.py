@@ -20,7 +20,7 @@ from kit.eras import serve_duplex
 from kit.signals import stopping
 from stoa.wire import MAX_MESSAGE_BYTES
 
-__all__ = ["serve_stdio"]
+__all__ = ["serve_pipes", "serve_stdio"]
 
 CHUNK_BYTES: Final = 256 * 1024
 ENDS_BYTES: Final = 4096
@@ -32,15 +32,20 @@ READY_BYTES: Final = 512 if not hasattr(select, "PIPE_BUF") else select.PIPE_BUF
 async def serve_stdio(server: Server) -> None:
     """Serve one client until it closes the pipe or the process is told to stop (SIGTERM, SIGINT)."""
     with _claimed() as (stdin, stdout):
-        duplex = Duplex(_Pipes(stdin, stdout))
-        lowlevel = server.lowlevel
-        async with lowlevel.lifespan(lowlevel) as state, stopping(lambda: _stop(server, duplex)):
-            await serve_duplex(lowlevel, duplex, lifespan_state=state)
+        await serve_pipes(server, stdin, stdout)
 
 
-def _stop(server: Server, duplex: Duplex) -> None:
-    server.subscriptions.close()
-    duplex.stop()
+async def serve_pipes(server: Server, stdin: int, stdout: int) -> None:
+    """The same on other descriptors, which stay open."""
+    duplex = Duplex(_Pipes(stdin, stdout))
+    lowlevel = server.lowlevel
+
+    def stop() -> None:
+        server.subscriptions.close()
+        duplex.stop()
+
+    async with lowlevel.lifespan(lowlevel) as state, stopping(stop):
+        await serve_duplex(lowlevel, duplex, lifespan_state=state)
 
 
 class _Pipes:
