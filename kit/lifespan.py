@@ -1,9 +1,9 @@
 """A context that many hold and one task owns: what a server opens once per process, however many connect to it.
 
-Two things rule out entering it where it is first needed. FastMCP leaves a server's lifespan inside a cancel scope, which
-breaks every lifespan that keeps a task group open; and whoever came first may well go first, while others still need
-what was opened. So a task enters it and leaves it when the last holder has gone. That task is asyncio's:
-anyio has none without a parent, and whichever holder were the parent could not go before the others.
+Two things rule out entering it where it is first needed. FastMCP leaves a lifespan inside a cancel scope of its own,
+which breaks every lifespan that keeps a task group open; and whoever came first may well go first, while others still
+need what was opened. So a task enters it, and leaves it when the last holder has gone. That task is asyncio's: anyio
+has none without a parent, and whichever holder were the parent could not go before the others.
 """
 
 import asyncio
