@@ -34,7 +34,8 @@ from host.answer import Answer, OnStep, Usage
 from host.llm.choose import ModelChoice
 from host.llm.provider import explain, open_model
 from host.llm.toolset import Limits, PoolToolset
-from pool.catalogue import Catalogue
+from host.rank import Index, tool_text
+from pool.catalogue import Catalogue, ToolInfo
 from pool.pool import Pool
 from stoa.errors import StoaError, Unavailable
 from stoa.ids import new_id
@@ -86,7 +87,7 @@ async def run(
     catalogue = await _catalogue(pool, servers)
     tools = PoolToolset(
         pool,
-        catalogue.tools,
+        _fitting(task, catalogue.tools, most=limits.tools),
         principal=principal,
         trusted=trusted,
         allow_writes=allow_writes,
@@ -124,6 +125,16 @@ async def _catalogue(pool: Pool, servers: Sequence[str]) -> Catalogue:
         reasons = "; ".join(f"{server}: {reason}" for server, reason in catalogue.unreachable)
         raise Unavailable(f"No server can be reached. {reasons}", hint="See `stoa servers` and `stoa doctor`.")
     return catalogue
+
+
+def _fitting(task: str, tools: Sequence[ToolInfo], *, most: int) -> Sequence[ToolInfo]:
+    """All tools, or those that fit the task best where there are too many to be read with every request."""
+    if len(tools) <= most:
+        return tools
+    index = Index([tool_text(tool.ref.tool, tool.description, tool.input_schema) for tool in tools])
+    scores = index.scores(task)
+    best = sorted(range(len(tools)), key=lambda position: -scores[position])[:most]
+    return [tools[position] for position in sorted(best)]
 
 
 async def _converse(
@@ -212,6 +223,8 @@ def _answer(
         notes.append("It cites nothing of what was found, so check it.")
     if invented := tools.sources.invented(text):
         notes.append(f"{', '.join(f'[{number}]' for number in invented)} stands for nothing that was found.")
+    if len(catalogue.tools) > tools.count:
+        notes.append(f"It was offered the {tools.count} of {len(catalogue.tools)} tools that fit the task best.")
     notes += [f"{server} could not be reached: {reason}" for server, reason in catalogue.unreachable]
     priced = choice.provider != "openai-compatible"  # a name on somebody's own server says nothing about its price
     return Answer(

@@ -24,6 +24,9 @@ _LONGEST_EXTRACT: Final = 360
 """Characters that a citation shows of a passage without sentences; the model has read it whole."""
 
 _TEXT_FIELDS: Final = ("markdown", *PASSAGE_FIELDS)
+_SHORTEST_TEXT: Final = 100
+"""Texts are not cut below this: what is left would say nothing."""
+
 _DEEPEST: Final = 6
 _WIDEST_RANGE: Final = 20
 _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
@@ -75,9 +78,12 @@ class Sources:
             return [self._mark(server, each, depth + 1) for each in value]
         if not isinstance(value, dict):
             return value
-        inner = {key: self._mark(server, each, depth + 1) for key, each in value.items()}
         passage = _read_passage(value)
-        return inner if passage is None else {"cite": f"[{self._number(server, passage)}]", **_without(inner, "cite")}
+        inner = {key: self._mark(server, each, depth + 1) for key, each in value.items()}
+        if passage is None:
+            return inner
+        kept = {key: each for key, each in inner.items() if key != "cite" and not _is_spans(each)}
+        return {"cite": f"[{self._number(server, passage)}]", **kept}
 
     def _number(self, server: str, passage: _Passage) -> int:
         key = (server, passage.document_id, passage.start, passage.text)
@@ -90,12 +96,39 @@ class Sources:
 def present(ref: ToolRef, result: ToolResult, sources: Sources, *, most_characters: int) -> str:
     """A result as the model reads it: JSON that says whose data it is, with numbered passages, cut where it is long."""
     value = sources.mark(ref, _value(result))
-    text = json.dumps(value, ensure_ascii=False)
+    size = len(_dump(value))
     envelope: dict[str, JsonValue] = {"from": str(ref), "notice": _NOTICE}
-    if len(text) > most_characters:
-        envelope["cut"] = f"The first {most_characters} of {len(text)} characters; ask for less at a time."
-        value = text[:most_characters]
-    return json.dumps({**envelope, "result": value}, ensure_ascii=False)
+    if size > most_characters:
+        envelope["cut"] = f"Shortened from {size} to about {most_characters} characters; ask for less at a time."
+        value = _fit(value, most_characters)
+    return _dump({**envelope, "result": value})
+
+
+def _fit(value: JsonValue, most: int) -> JsonValue:
+    """The value with its longest texts shortened, else (many small parts) the beginning of its JSON."""
+    longest = most
+    while longest >= _SHORTEST_TEXT:
+        shorter = _shorten(value, longest)
+        if len(_dump(shorter)) <= most:
+            return shorter
+        longest //= 2
+    return _dump(value)[:most]
+
+
+def _shorten(value: JsonValue, longest: int) -> JsonValue:
+    match value:
+        case str():
+            return value if len(value) <= longest else f"{value[:longest]}… ({len(value) - longest} characters more)"
+        case list():
+            return [_shorten(each, longest) for each in value]
+        case dict():
+            return {key: _shorten(each, longest) for key, each in value.items()}
+        case _:
+            return value
+
+
+def _dump(value: JsonValue) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def cited_numbers(text: str) -> set[int]:
@@ -155,5 +188,6 @@ def _text(value: Mapping[str, JsonValue], *names: str) -> str:
     return next((found for name in names if isinstance(found := value.get(name), str) and found), "")
 
 
-def _without(value: dict[str, JsonValue], key: str) -> dict[str, JsonValue]:
-    return {name: each for name, each in value.items() if name != key}
+def _is_spans(value: JsonValue) -> bool:
+    """Places in a text (`[{"start": 2, "end": 9}]`): for marking words on a screen, of no use to a model."""
+    return isinstance(value, list) and bool(value) and all(isinstance(each, dict) and "start" in each for each in value)

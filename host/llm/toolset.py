@@ -17,6 +17,7 @@ from pydantic_ai.toolsets.abstract import ToolsetTool
 from pydantic_core import SchemaValidator, core_schema
 
 from host.answer import OnStep, Proposal, Step
+from host.evidence import read_hits
 from host.llm.names import name_tools
 from host.llm.sources import Sources, present
 from pool.catalogue import ToolInfo
@@ -37,13 +38,15 @@ _LONGEST_FAILURE: Final = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one run may use: answers of the model, tool calls, seconds in all and for each call, characters a result."""
+    """What one run may use: answers of the model, tool calls, seconds in all and for each call, characters of a
+    result, tools that are offered."""
 
     requests: int = 16
     tool_calls: int = 48
     seconds: float = 300
     call_seconds: float = 60
-    result_characters: int = 20_000
+    result_characters: int = 24_000
+    tools: int = 60
 
 
 class PoolToolset(AbstractToolset[None]):
@@ -82,9 +85,8 @@ class PoolToolset(AbstractToolset[None]):
         return "pool"
 
     @property
-    def withheld(self) -> tuple[str, ...]:
-        """Names of the tools that are refused."""
-        return tuple(name for name, tool in self._tools.items() if tool.ref not in self._allowed)
+    def count(self) -> int:
+        return len(self._tools)
 
     async def get_tools(self, ctx: RunContext[None]) -> dict[str, ToolsetTool[None]]:
         """All tools, those that may run first: a model that needs one of the others can propose the call."""
@@ -124,9 +126,9 @@ class PoolToolset(AbstractToolset[None]):
             again = " Do not call it again." if isinstance(error, OutcomeUnknown) else ""
             raise ToolFailed(f"{ref} failed: {error}{again}") from error
         result = served.result
-        self._record(
-            Step(ref, arguments, served.replica, served.latency_seconds, result.is_error, _shorten(result.text))
-        )
+        hits = () if result.is_error else read_hits(result.structured)
+        summary = f"{len(hits)} hits" if hits else _shorten(result.text)
+        self._record(Step(ref, arguments, served.replica, served.latency_seconds, result.is_error, summary))
         return result
 
     def _record(self, step: Step) -> None:

@@ -275,3 +275,12 @@ async def test_an_unknown_server_is_named_before_anything_is_sent() -> None:
     with pytest.raises(NotFound, match="library"):
         await stage.run()
     assert stage.fake.requests == []
+
+
+async def test_of_very_many_tools_those_that_fit_the_task_are_offered() -> None:
+    many = [Tool(f"count_{kind}", lambda _: {}) for kind in ("apples", "pears", "plums", "grapes")]
+    stage = Stage(FakeLlm(script(Turn("None."))), Library(*many), limits=Limits(tools=2))
+    answer = await stage.run("Count the pears in the documents.")
+    assert "library_count_pears" in stage.fake.requests[0].tools
+    assert len(stage.fake.requests[0].tools) == 2
+    assert "2 of 6 tools" in answer.note

@@ -66,10 +66,25 @@ def test_text_that_is_json_is_read_as_json_and_other_blocks_are_named() -> None:
     assert shown(result(text="{broken", image=True))["result"] == "{broken\n(image, not shown)"
 
 
-def test_a_long_result_is_cut_and_says_so() -> None:
-    read = shown(result({"text": "x" * 5_000}), most=100)
-    assert len(read["result"]) == 100
-    assert read["cut"] == "The first 100 of 5012 characters; ask for less at a time."
+def test_a_long_result_is_shortened_where_it_is_long_and_says_so() -> None:
+    long = {**hit("a", "x" * 5_000), "next": "cursor"}
+    read = shown(result({"hits": [long, hit("b", "short")], "total": 2}), most=1_000)
+    first, second = read["result"]["hits"]
+    assert (first["cite"], first["next"], second["passage"]) == ("[1]", "cursor", "short")
+    assert first["passage"].endswith("x… (4500 characters more)")
+    assert read["cut"].startswith("Shortened from 5")
+
+
+def test_a_result_of_very_many_parts_is_cut_at_the_end() -> None:
+    read = shown(result(list(range(5_000))), most=500)
+    assert read["result"].startswith("[0, 1, 2, ")
+    assert len(read["result"]) == 500
+
+
+def test_places_of_matching_words_are_left_out() -> None:
+    marked = shown(result({**hit("a", "one"), "highlights": [{"start": 0, "end": 3}], "tags": ["x"]}))["result"]
+    assert "highlights" not in marked
+    assert marked["tags"] == ["x"]
 
 
 def test_deep_nesting_does_not_hurt() -> None:
@@ -109,4 +124,4 @@ def test_a_passage_without_sentences_is_cited_all_the_same() -> None:
     sources = Sources()
     sources.mark(SEARCH, hit("a", "```\n" + "x = 1\n" * 200 + "```"))
     (citation,) = sources.citations("so [1]")
-    assert 0 < len(citation.passage) <= 360
+    assert 0 < len(citation.passage) <= 600
