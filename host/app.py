@@ -130,7 +130,7 @@ def with_roots(settings: Settings, roots: Sequence[Path], *, force: bool) -> Set
                 f"The root {str(root)!r} would let the server read everything below it.",
                 hint="Give a folder inside it, or add --force-root if that is what you want.",
             )
-    return settings.model_copy(update={"roots": tuple(root.resolve() for root in chosen)})
+    return settings.model_copy(update={"roots": tuple(root.resolve() for root in chosen), "force_roots": force})
 
 
 def installed_servers() -> tuple[str, ...]:

@@ -43,6 +43,9 @@ class Settings(BaseModel):
     roots: tuple[Path, ...] = Field(
         (), description=f"Folders that servers may read, separated by {os.pathsep!r} (`STOA_ROOTS`)."
     )
+    force_roots: bool = Field(
+        False, description="Whether `/` and the home folder may be roots, too (`STOA_FORCE_ROOTS`)."
+    )
     secret_key: SecretStr | None = Field(None, description="Key for cursors and sealed state (`STOA_SECRET_KEY`).")
     internal_key: SecretStr | None = Field(
         None, description="Key for callers' assertions between our processes (`STOA_INTERNAL_KEY`)."

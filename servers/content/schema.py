@@ -170,8 +170,8 @@ class SearchHit(_Result):
     highlights: list[Highlight] = Field(description="The words of the passage that match; offsets into the document.")
     score: float = Field(description="How good the hit is, 0 to about 1; comparable between questions.")
     is_evidence: bool = Field(
-        description=f"Whether this is an answer rather than a coincidence: a score of {ENOUGH_SCORE}, or twice that where"
-        " the document shares a single word with the question."
+        description=f"Whether this is an answer rather than a coincidence: a score of {ENOUGH_SCORE}, or twice that"
+        " where the document shares a single word with the question."
     )
     coverage: float = Field(
         description="0 to 1: the share of the question's words, rare ones weigh more, that document and passage hold."

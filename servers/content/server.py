@@ -12,6 +12,7 @@ from kit.call import current_call
 from servers.content import schema
 from servers.content.database import Database, ask
 from servers.content.ingest import Ingester, Request
+from servers.content.roots import check_roots, read_below
 from servers.content.search import Found, Hit, search
 from servers.content.settings import ContentSettings
 from servers.content.store import Document, Put, Store
@@ -48,7 +49,13 @@ def create(settings: Settings, *, tools: ToolCallers | None = None, content: Con
         max_bytes=content.max_database_bytes,
     )
     store = Store(database)
-    ingester = Ingester(store, max_bytes=content.max_document_bytes, read_path=_no_paths)
+    roots = check_roots(settings.roots, force=settings.force_roots)
+
+    def read_path(path: str) -> tuple[bytes, str]:
+        data, real = read_below(path, roots, max_bytes=content.max_document_bytes)
+        return data, str(real)
+
+    ingester = Ingester(store, max_bytes=content.max_document_bytes, read_path=read_path)
 
     @asynccontextmanager
     async def lifespan() -> AsyncGenerator[None]:
@@ -198,10 +205,6 @@ def _open_search(state: object, query: str, document_id: str | None) -> tuple[li
             hint="Send query and document_id as they were, or start again without a cursor.",
         )
     return [Found(document, chunk) for document, chunk in rest], total
-
-
-def _no_paths(path: str) -> tuple[bytes, str]:
-    raise BadInput(f"The path {path!r} is below no allowed root.", hint="Send the text or the bytes instead.")
 
 
 def _uri(document: Document) -> str:

@@ -15,7 +15,7 @@ from mcp.shared.exceptions import MCPError
 from servers.content.schema import IngestedDocument
 from servers.content.server import create
 from servers.content.settings import ContentSettings
-from stoa.errors import BadInput
+from stoa.errors import BadInput, Denied
 from stoa.principal import Principal, sign_assertion
 from stoa.settings import Settings
 from stoa.wire import PRINCIPAL_KEY
@@ -28,6 +28,16 @@ READER = Principal("rita", "tenant-a", scopes=frozenset({"content:read"}))
 
 def settings(home: Path, **values: object) -> Settings:
     return Settings.model_validate({"home": home, **values})
+
+
+def library(folder: Path) -> tuple[Path, Path]:
+    """A root with a guide and a link that leads out of it, and the file outside."""
+    root, outside = folder / "root", folder / "diary.md"
+    root.mkdir()
+    (root / "guide.md").write_text("# Guide\n\nTurn the lever.")
+    outside.write_text("# Diary\n\nDear diary.")
+    (root / "link.md").symlink_to(outside)
+    return root, outside
 
 
 @pytest.fixture
@@ -242,6 +252,23 @@ async def test_arguments_that_do_not_fit_are_named(
     said = await fail(client, tool, None, **arguments)
     assert said["code"] == "bad_input"
     assert repr(named) in said["message"]
+
+
+async def test_a_file_below_a_root_is_ingested_under_its_path(home: Path, tmp_path: Path) -> None:
+    root, outside = library(tmp_path)
+    async with Client(create(settings(home, roots=(root,))).lowlevel) as client:
+        ingested = await call(client, "ingest_document", path=str(root / "guide.md"))
+        assert (ingested["name"], ingested["title"]) == (str(root / "guide.md"), "Guide")
+        assert (await call(client, "ingest_document", path="guide.md"))["id"] == ingested["id"]
+        for path in (str(outside), "../diary.md", "link.md", str(root / "link.md")):
+            assert (await fail(client, "ingest_document", None, path=path))["code"] == "denied"
+        assert (await fail(client, "ingest_document", None, path="none.md"))["code"] == "not_found"
+
+
+def test_the_whole_disk_is_a_root_only_when_forced(home: Path) -> None:
+    with pytest.raises(Denied, match="whole file system"):
+        create(settings(home, roots=("/",)))
+    create(settings(home, roots=("/",), force_roots=True))
 
 
 async def test_an_idempotency_key_belongs_to_one_request(client: Client) -> None:
