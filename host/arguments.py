@@ -16,17 +16,10 @@ from stoa.errors import BadInput
 __all__ = ["check", "from_json", "from_words", "skeleton"]
 
 
-class _Misfit:
-    """What a word becomes when it fits none of the kinds that the schema allows."""
-
-
-_MISFIT = _Misfit()
-
-
 def from_words(given: Sequence[str], schema: Schema) -> dict[str, JsonValue]:
     """`key=value` words as arguments; a key given again adds to a list where the schema allows one.
 
-    Raises `BadInput` naming every word that does not fit.
+    A text that fits no kind of its argument stays as it is, for `check` to name it beside all other faults.
     """
     known = properties(schema)
     arguments: dict[str, JsonValue] = {}
@@ -38,9 +31,7 @@ def from_words(given: Sequence[str], schema: Schema) -> dict[str, JsonValue]:
             continue
         value = _typed(text, known[name], schema) if name in known else text
         before = arguments.get(name)
-        if isinstance(value, _Misfit):
-            wrong.append(f"{name}={text!r} is not {_said(known[name], schema)}")
-        elif name not in arguments:
+        if name not in arguments:
             arguments[name] = value
         elif isinstance(before, list) and isinstance(value, list):
             arguments[name] = [*before, *value]
@@ -110,33 +101,13 @@ def _said_at(error: _SchemaError, schema: Schema) -> str:
     return _said(properties(schema).get(name, {}), schema)
 
 
-def _typed(text: str, schema: Schema, root: Schema) -> JsonValue | _Misfit:
-    """The text as the most special kind that it fits, a string last."""
+def _typed(text: str, schema: Schema, root: Schema) -> JsonValue:
+    """The text as the most special kind that it fits, else as it is."""
     allowed = {kind for variant in variants(schema, root) for kind in kinds(variant)}
-    for kind in ("null", "boolean", "integer", "number", "array", "object", "string"):
-        if kind in allowed and not isinstance(value := _read(text, kind, schema, root), _Misfit):
-            return value
-    if allowed:
-        return _MISFIT
-    try:
-        return cast("JsonValue", json.loads(text))
-    except ValueError:
-        return text
-
-
-def _read(text: str, kind: str, schema: Schema, root: Schema) -> JsonValue | _Misfit:
-    if kind == "string":
-        return text
     try:
         value = cast("JsonValue", json.loads(text))
     except ValueError:
-        value = _MISFIT
-    if kind == "array" and not isinstance(value, list):
-        # One word is a list of one, so that tags=a tags=b can be written.
-        nothing: Schema = {}
-        element = next((items(each, root) for each in variants(schema, root) if "items" in each), nothing)
-        single = _typed(text, element, root)
-        return single if isinstance(single, _Misfit) else [single]
+        value = text
     number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
     fits = {
         "null": value is None,
@@ -146,7 +117,14 @@ def _read(text: str, kind: str, schema: Schema, root: Schema) -> JsonValue | _Mi
         "array": isinstance(value, list),
         "object": isinstance(value, dict),
     }
-    return value if fits[kind] else _MISFIT
+    if not allowed or any(fits.get(kind, False) for kind in allowed):
+        return value
+    if "array" in allowed and "string" not in allowed:
+        # One word is a list of one, so that tags=a tags=b can be written.
+        nothing: Schema = {}
+        element = next((items(each, root) for each in variants(schema, root) if "items" in each), nothing)
+        return [_typed(text, element, root)]
+    return text
 
 
 def _said(schema: Schema, root: Schema) -> str:

@@ -159,6 +159,9 @@ def run(
         typer.Option(help="planner, openai[:NAME], anthropic[:NAME] or openai-compatible:URL#NAME."),
     ] = None,
     planner: Annotated[bool, typer.Option("--planner", help="No model, also when keys are set.")] = False,
+    allow_writes: Annotated[
+        bool, typer.Option("--allow-writes", help="Let a model call tools that change something, too.")
+    ] = False,
 ) -> int:
     """Do a task with the tools of the servers, and cite what was used."""
     from host.commands.work import run_task
@@ -169,7 +172,9 @@ def run(
     if not task.strip():
         raise BadInput("The task is empty.", hint='Write it in quotes: stoa run "How do I …?"')
     chosen = "planner" if planner else model
-    return run_task(_workspace(context), _session(context).output, task.strip(), server or (), chosen)
+    return run_task(
+        _workspace(context), _session(context).output, task.strip(), server or (), chosen, allow_writes=allow_writes
+    )
 
 
 @app.command(rich_help_panel="Set-up")

@@ -118,7 +118,8 @@ def _run(app: "Typer", words: Sequence[str], session: Session) -> int:
         code = app(args=list(words), prog_name="stoa", standalone_mode=False, obj=session)
     except TyperException as error:
         hint = f"See `{_command(error)} --help`."
-        session.output.error("bad_input", error.format_message().strip() or "Nothing to do.", hint)
+        said = error.format_message().strip().replace("Value error, ", "")  # pydantic's words, inside typer's
+        session.output.error("bad_input", said or "Nothing to do.", hint)
         return BAD_INPUT
     except (KeyboardInterrupt, Abort):
         code = INTERRUPTED

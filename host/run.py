@@ -7,9 +7,9 @@ import anyio
 from host.answer import Answer, OnStep, Step
 from host.evidence import Conclusion, conclude, read_hits
 from host.planner import Plan, plan
-from pool.catalogue import Catalogue, ToolInfo
+from host.reach import reach
 from pool.pool import Pool
-from stoa.errors import NotFound, StoaError, Unavailable
+from stoa.errors import StoaError, Unavailable
 from stoa.ids import new_id
 from stoa.principal import Principal
 from stoa.tools import ToolCall, ToolResult
@@ -33,8 +33,8 @@ async def run(
     run_id: str | None = None,
 ) -> Answer:
     """Answer without a model. Raises `Unavailable` when no server could be asked at all."""
-    tools = await _tools(pool, servers)
-    todo = plan(task, tools, trusted=trusted)
+    catalogue = await reach(pool, servers)
+    todo = plan(task, catalogue.tools, trusted=trusted)
     calls = todo.searches + todo.lookups
     done: dict[int, tuple[Step, ToolResult | None]] = {}
 
@@ -61,19 +61,6 @@ async def run(
         model=None,
         note=NOTE,
     )
-
-
-async def _tools(pool: Pool, servers: Sequence[str]) -> tuple[ToolInfo, ...]:
-    parts = [await pool.tools(server) for server in servers] if servers else [await pool.tools()]
-    catalogue = Catalogue(
-        tuple(tool for part in parts for tool in part.tools), tuple(each for part in parts for each in part.unreachable)
-    )
-    if not catalogue.tools:
-        reasons = "; ".join(f"{server}: {reason}" for server, reason in catalogue.unreachable)
-        if reasons:
-            raise Unavailable(f"No server can be reached. {reasons}", hint="See `stoa servers` and `stoa doctor`.")
-        raise NotFound("No server offers any tool.", hint="See `stoa servers` and mcp.json.")
-    return catalogue.tools
 
 
 async def _call(pool: Pool, principal: Principal, call: ToolCall) -> tuple[Step, ToolResult | None]:

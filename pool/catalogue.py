@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from stoa.errors import StoaError
 from stoa.tools import ToolRef
 
 __all__ = ["Catalogue", "ToolInfo"]
@@ -35,10 +36,14 @@ class ToolInfo:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """Tools of all servers that answered, in the order of the configuration, and who did not answer and why."""
+    """Tools of all servers that answered, in the order of the configuration, and who did not answer and why.
+
+    `errors` are what was met, in the order of `unreachable`, for whoever has to raise one of them.
+    """
 
     tools: tuple[ToolInfo, ...]
     unreachable: tuple[tuple[str, str], ...] = ()
+    errors: tuple[StoaError, ...] = ()
 
     def find(self, ref: ToolRef) -> ToolInfo | None:
         return next((tool for tool in self.tools if tool.ref == ref), None)

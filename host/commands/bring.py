@@ -13,7 +13,8 @@ from host.corpus import installed as installed_documents
 from host.door import BAD_INPUT, INTERRUPTED, OK, UNAVAILABLE
 from host.ingest import TOOL, Failed, Item, Report, from_installed, from_paths, ingest
 from host.output import Output, printable
-from stoa.errors import Unavailable
+from host.reach import unreachable
+from stoa.errors import BadInput, Unavailable
 from stoa.principal import LOCAL
 
 __all__ = ["ingest_all"]
@@ -29,6 +30,8 @@ def ingest_all(work: Workspace, output: Output, paths: Sequence[Path], *, instal
     items, failed = from_paths(paths)
     if installed:
         items += from_installed(installed_documents())
+    if len(failed) == 1 and not items:
+        raise BadInput(failed[0].message, hint=failed[0].hint)
     report = Report(total=len(items) + len(failed), failed=failed)
     group = work.group(TOOL.server)
     at_once = min(work.capacity(TOOL.server), AT_ONCE_EACH * group.replicas * len(group.members))
@@ -51,9 +54,10 @@ def _send_all(
     async def send() -> None:
         async with work.pool() as pool:
             found = await pool.tools(TOOL.server)
+            if found.errors:
+                raise unreachable(found.errors)
             if found.find(TOOL) is None:
-                reason = found.unreachable[0][1] if found.unreachable else f"It has no tool {TOOL.tool!r}."
-                raise Unavailable(f"The server {TOOL.server!r} cannot take documents. {reason}")
+                raise BadInput(f"The server {TOOL.server!r} has no tool {TOOL.tool!r}.", hint="See `stoa tools`.")
             await ingest(
                 items,
                 report,

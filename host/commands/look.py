@@ -12,17 +12,18 @@ from host import show
 from host.app import ALL_TOGETHER_PORT, DEFAULT_PORTS, Workspace, default_home, installed_servers, open_workspace
 from host.arguments import check, from_json, from_words, skeleton
 from host.doctor import examine
-from host.door import BAD_INPUT, OK, TOOL_FAILED, UNAVAILABLE
+from host.door import BAD_INPUT, OK, TOOL_FAILED, UNAVAILABLE, exit_code
 from host.output import Output
 from host.rank import Index, tool_text
+from host.reach import catalogue_of, unreachable
 from host.schema import Schema
 from pool.catalogue import Catalogue, ToolInfo
 from pool.status import ReplicaStatus, Served
-from stoa.errors import BadInput, NotFound, StoaError, Unavailable
+from stoa.errors import BadInput, NotFound, StoaError
 from stoa.principal import LOCAL
 from stoa.tools import ToolCall, ToolRef
 
-__all__ = ["call_tool", "catalogue_of", "examine_all", "list_servers", "list_tools", "tool_ref"]
+__all__ = ["call_tool", "examine_all", "list_servers", "list_tools", "tool_ref"]
 
 
 def list_servers(work: Workspace, output: Output, name: str | None) -> int:
@@ -64,7 +65,8 @@ def list_tools(work: Workspace, output: Output, query: str | None, servers: Sequ
         work.group(server)
 
     async def ask() -> Catalogue:
-        return await catalogue_of(work, servers)
+        async with work.pool() as pool:
+            return await catalogue_of(pool, servers)
 
     with output.working("asking the servers"):
         catalogue = anyio.run(ask)
@@ -86,7 +88,7 @@ def list_tools(work: Workspace, output: Output, query: str | None, servers: Sequ
     )
     if query is not None and catalogue.tools and not tools:
         output.note(f"No tool speaks of {query!r}.")
-    return UNAVAILABLE if catalogue.unreachable and not catalogue.tools else OK
+    return exit_code(unreachable(catalogue.errors)) if catalogue.errors and not catalogue.tools else OK
 
 
 def call_tool(work: Workspace, output: Output, name: str, words: Sequence[str], args: str | None) -> int:
@@ -100,8 +102,8 @@ def call_tool(work: Workspace, output: Output, name: str, words: Sequence[str], 
         async with work.pool() as pool:
             catalogue = await pool.tools(ref.server)
             tool = catalogue.find(ref)
-            if tool is None and catalogue.unreachable:
-                raise Unavailable(f"{ref.server} cannot be reached: {catalogue.unreachable[0][1]}")
+            if tool is None and catalogue.errors:
+                raise unreachable(catalogue.errors)
             # A tool that is not listed is left to the pool, which says what is near.
             schema: Schema = tool.input_schema if tool is not None else {}
             arguments = given if given is not None else from_words(words, schema)
@@ -156,18 +158,6 @@ def examine_all(config: Path | None, output: Output) -> int:
         lambda console: show.checks(console, checks),
     )
     return BAD_INPUT if bad else OK
-
-
-async def catalogue_of(work: Workspace, servers: Sequence[str]) -> Catalogue:
-    """The tools of the named servers, of all where none is named."""
-    async with work.pool() as pool:
-        if not servers:
-            return await pool.tools()
-        parts = [await pool.tools(server) for server in servers]
-        return Catalogue(
-            tuple(tool for part in parts for tool in part.tools),
-            tuple(each for part in parts for each in part.unreachable),
-        )
 
 
 def tool_ref(name: str, work: Workspace) -> ToolRef:
