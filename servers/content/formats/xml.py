@@ -1,7 +1,7 @@
 """XML, the one door to lxml. Entities, networks and huge trees stay outside; the rest becomes a readable outline.
 
-A document type is read over, but declarations of the document's own are refused: entities and default attributes can
-blow up a text, and the five entities that XML has are enough.
+A document type is read over; declarations in it are refused: entities and default attributes can blow up a text, and
+the five entities that XML has are enough.
 """
 
 import re
@@ -37,8 +37,7 @@ class _Element(Protocol):
 
 
 def read(text: str) -> Draft:
-    text = _DECLARATION.sub("", text, count=1).strip()  # `decode` has read the bytes; what they declare counts no more
-    _check_prolog(text)
+    text = _DECLARATION.sub(_newlines, text, count=1)  # `decode` has read the bytes; what they declare counts no more
     if text.count("</") + text.count("/>") > MAX_XML_ELEMENTS:
         raise BadInput(f"The XML has more than {MAX_XML_ELEMENTS:,} elements.", hint="Split it into smaller documents.")
     for tag in _LONG_TAG.finditer(text):
@@ -47,7 +46,7 @@ def read(text: str) -> Draft:
                 f"The XML has an element with more than {MAX_XML_ATTRIBUTES:,} attributes (at offset {tag.start()}).",
                 hint="Send it as text/plain.",
             )
-    root = _parse(text)
+    root = _parse(_without_prolog(text))
     lines: list[str] = []
     length = 0
     for line in _outline(root, 0):
@@ -58,14 +57,20 @@ def read(text: str) -> Draft:
 
 
 class _PrologEnd(Exception):
-    pass
+    """Thrown at the first element, to stop Expat; says where that starts."""
+
+    def __init__(self, position: int) -> None:
+        super().__init__(position)
+        self.position = position
 
 
-def _check_prolog(text: str) -> None:
-    """Refuse declarations of the document's own before lxml sees them. Expat reads up to the first element."""
+def _without_prolog(text: str) -> bytes:
+    """The root element alone, so that lxml never sees a document type; lines keep their numbers."""
+    data = text.encode()
+    parser = expat.ParserCreate("utf-8")
 
     def stop(*_: object) -> None:
-        raise _PrologEnd
+        raise _PrologEnd(parser.CurrentByteIndex)
 
     def check(_name: str, _system_id: str | None, _public_id: str | None, has_declarations: int) -> None:
         if has_declarations:
@@ -75,18 +80,20 @@ def _check_prolog(text: str) -> None:
                 hint="Resolve and drop them (`xmllint --noent --dropdtd`), or send it as text/plain.",
             )
 
-    parser = expat.ParserCreate("utf-8")
     parser.StartDoctypeDeclHandler = check
     parser.StartElementHandler = stop
     try:
-        parser.Parse(text.encode(), True)
-    except _PrologEnd:
-        return
+        parser.Parse(data, True)
+    except _PrologEnd as end:
+        start = end.position
     except expat.ExpatError as error:
         raise BadInput(f"The XML is not valid: {error}.", hint="Correct it, or send it as text/plain.") from error
+    else:
+        raise BadInput("The XML has no root element.", hint="Correct it, or send it as text/plain.")
+    return b"\n" * data.count(b"\n", 0, start) + data[start:]
 
 
-def _parse(text: str) -> _Element:
+def _parse(data: bytes) -> _Element:
     parser = etree.XMLParser(  # pyright: ignore - untyped, see the import
         encoding="utf-8",
         resolve_entities=False,
@@ -98,7 +105,7 @@ def _parse(text: str) -> _Element:
         collect_ids=False,
     )
     try:
-        root = cast("_Element | None", etree.fromstring(text.encode(), parser))  # pyright: ignore - untyped
+        root = cast("_Element | None", etree.fromstring(data, parser))  # pyright: ignore - untyped
     except etree.XMLSyntaxError as error:  # pyright: ignore - untyped
         raise BadInput(
             f"The XML is not valid: {_first_line(cast('object', error))}.", hint="Correct it, or send it as text/plain."
@@ -106,6 +113,10 @@ def _parse(text: str) -> _Element:
     if root is None:
         raise BadInput("The XML has no root element.", hint="Correct it, or send it as text/plain.")
     return root
+
+
+def _newlines(match: re.Match[str]) -> str:
+    return "\n" * match[0].count("\n")
 
 
 def _first_line(error: object) -> str:
