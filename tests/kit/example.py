@@ -1,4 +1,4 @@
-"""A small server that does what servers do: `python -m tests.kit.example stdio|http` serves it in a process of its own."""
+"""A small server that does what servers do. `python -m tests.kit.example stdio|http` serves it in its own process."""
 
 import os
 import sys

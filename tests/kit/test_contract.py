@@ -1,5 +1,7 @@
 """What every server of ours does, whichever way and in whichever protocol era a client comes."""
 
+from typing import cast
+
 import anyio
 import mcp_types as types
 import pytest
@@ -11,8 +13,8 @@ from tests.kit.wires import Connect
 
 def fields(result: types.CallToolResult) -> dict[str, object]:
     assert result.is_error
-    assert result.structured_content is not None
-    return result.structured_content
+    assert isinstance(result.structured_content, dict)
+    return cast("dict[str, object]", result.structured_content)
 
 
 async def test_a_model_is_given_as_structure_and_as_text(connected: Connect) -> None:
@@ -153,7 +155,7 @@ async def test_resource_ids_are_completed_and_unknown_references_to_nothing(conn
 async def test_prompts_are_rendered_and_say_what_they_need(connected: Connect) -> None:
     async with connected() as client:
         prompt = await client.get_prompt("summarise", {"topic": "cats"})
-        messages = []
+        messages: list[str] = []
         for arguments in ({}, {"topic": "nothing"}):
             with pytest.raises(MCPError) as caught:
                 await client.get_prompt("summarise", arguments)
@@ -168,8 +170,8 @@ async def test_prompts_are_rendered_and_say_what_they_need(connected: Connect) -
 async def test_progress_is_told_to_those_who_ask(connected: Connect) -> None:
     heard: list[tuple[float, float | None, str | None]] = []
 
-    async def hear(done: float, total: float | None, message: str | None) -> None:
-        heard.append((done, total, message))
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        heard.append((progress, total, message))
 
     async with connected() as client:
         await client.call_tool("count", {"to": 2})
@@ -186,7 +188,7 @@ async def test_a_client_that_gives_up_cancels_the_handler(connected: Connect, ex
         await client.list_tools()
         with anyio.fail_after(10):
             async with anyio.create_task_group() as group:
-                group.start_soon(client.call_tool, "wait", {})
+                group.start_soon(client.call_tool, "wait")
                 await example.waiting.wait()
                 group.cancel_scope.cancel()
             await example.cancelled.wait()
@@ -211,7 +213,8 @@ async def test_many_calls_at_once_are_all_answered(connected: Connect) -> None:
 
         async def ask(number: int) -> None:
             result = await client.call_tool("say", {"text": str(number)})
-            answers.append((result.structured_content or {}).get("text"))
+            assert isinstance(result.structured_content, dict)
+            answers.append(cast("dict[str, object]", result.structured_content)["text"])
 
         with anyio.fail_after(20):
             async with anyio.create_task_group() as group:

@@ -14,6 +14,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.message import SessionMessage
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
 
 from kit.author import Server
 from kit.listen import serve
@@ -128,9 +129,9 @@ async def websocket(url: str, headers: Mapping[str, str] | None = None) -> Async
     address = url.replace("http://", "ws://") + "/ws"
     async with connect(
         address,
-        subprotocols=[WS_SUBPROTOCOL],
+        subprotocols=[Subprotocol(WS_SUBPROTOCOL)],
         additional_headers=headers,
-        max_size=MAX_MESSAGE_BYTES,  # pyright: ignore[reportArgumentType]  # their type for a string
+        max_size=MAX_MESSAGE_BYTES,
     ) as socket:
 
         async def receive() -> str | bytes | None:
