@@ -99,10 +99,10 @@ def _show(console: Console, report: Report, interrupted: bool) -> None:
     new = sum(each.created for each in report.done)
     passages = sum(each.chunks for each in report.done)
     known = len(report.done) - new
-    parts = [f"{new} documents ingested" if new != 1 else "1 document ingested"]
+    parts = [f"{_count(new, 'document')} ingested"]
     if known:
         parts.append(f"{known} known before")
-    parts.append(f"{passages} passages")
+    parts.append(_count(passages, "passage"))
     if report.failed:
         parts.append(f"{len(report.failed)} failed")
     if report.left:
@@ -114,6 +114,10 @@ def _show(console: Console, report: Report, interrupted: bool) -> None:
         console.print(Text(f"  … and {len(report.failed) - MOST_FAILURES_SHOWN} more; --json lists all."))
     if interrupted:
         console.print(Text("Interrupted. What is done stays; run the same command again for the rest."))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _failure(failed: Failed) -> Text:

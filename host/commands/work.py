@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from host import show, transcript
 from host.answer import Answer, Step
 from host.app import Workspace
-from host.door import OK
+from host.door import OK, TOOL_FAILED
 from host.llm.choose import Choice, choose
 from host.output import Output
 from host.run import run
@@ -24,7 +24,10 @@ __all__ = ["run_task"]
 def run_task(
     work: Workspace, output: Output, task: str, servers: Sequence[str], model: str | None, *, allow_writes: bool
 ) -> int:
-    """Found or not, an answer is an answer: exit code 0. The record is written before anything is printed."""
+    """Found or not, an answer is an answer (exit code 0); 1 when the planner's calls all failed.
+
+    The record is written before anything is printed.
+    """
     for server in servers:
         work.group(server)
     choice = choose(model, os.environ)
@@ -42,7 +45,8 @@ def run_task(
         path = None
     document = {**transcript.as_json(answer), "record": cast("JsonValue", path)}
     output.document(document, lambda console: show.answer(console, answer, path))
-    return OK
+    failed = answer.model is None and answer.steps and all(step.is_error for step in answer.steps)
+    return TOOL_FAILED if failed else OK
 
 
 async def _run(
