@@ -134,10 +134,6 @@ def tenant_word(tenant: str) -> str:
 
 def _holders(rows: Rows, tenant: str, term: Term) -> frozenset[int]:
     """The tenant's documents that hold a word."""
-    # A word that the index's older Unicode tables do not know vanishes from a query, and `x AND nothing` finds all x.
-    # Alone it finds nothing, so it is asked for alone first.
-    if not rows("SELECT 1 FROM chunk_index WHERE chunk_index MATCH :query LIMIT 1", {"query": _any_of([term])}):
-        return frozenset()
     found = rows(
         """
         SELECT DISTINCT chunk.document FROM chunk_index JOIN chunk ON chunk.pk = chunk_index.rowid

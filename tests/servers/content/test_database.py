@@ -240,3 +240,14 @@ async def test_a_file_that_may_not_grow_refuses_the_document_whole(path: Path, l
     database = Database(path)
     assert await consistent(database) == int(child.stdout)
     await database.close()
+
+
+async def test_many_who_open_a_missing_file_at_once_all_get_it(tmp_path: Path) -> None:
+    for round in range(25):
+        databases = [Database(tmp_path / f"{round}.db") for _ in range(6)]
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as group:
+                for database in databases:
+                    group.start_soon(Store(database).find, "here", "none")
+        for database in databases:
+            await database.close()
