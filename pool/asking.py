@@ -1,5 +1,6 @@
 """One request from beginning to end: a slot, the deadline, a second attempt where it is harmless, the verdict."""
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -14,7 +15,7 @@ from stoa.clock import Clock
 from stoa.errors import Unavailable
 from stoa.principal import Principal
 
-__all__ = ["Answered", "ask"]
+__all__ = ["Answered", "ask", "in_time"]
 
 T = TypeVar("T")
 Answered = tuple[T, str, float]
@@ -29,17 +30,16 @@ async def ask(
     may_repeat: bool,
     principal: Principal,
     hops: int,
-    timeout_seconds: float | None,
     clock: Clock,
+    give_up_at: float = math.inf,
 ) -> Answered[T]:
-    """Ask one replica. `timeout_seconds` bounds everything; without it the group's own limits bound each part.
+    """Ask one replica. `give_up_at` (anyio's time) bounds everything; the group's own limits bound each part.
 
     Raises errors of ours only. What was certainly not sent is tried once more, on whichever replica is next.
     """
-    give_up_at = anyio.current_time() + (float("inf") if timeout_seconds is None else timeout_seconds)
     is_second = False
     while True:
-        replica = await _acquire(group, give_up_at, what=what, timeout_seconds=timeout_seconds)
+        replica = await in_time(group.acquire(), give_up_at, what=what)
         try:
             return await _ask_replica(
                 group,
@@ -49,9 +49,7 @@ async def ask(
                 may_repeat=may_repeat,
                 principal=principal,
                 hops=hops,
-                seconds=min(group.spec.call_timeout_seconds, give_up_at - anyio.current_time())
-                if timeout_seconds is None
-                else max(0.0, give_up_at - anyio.current_time()),
+                seconds=_seconds_left(group, give_up_at),
                 clock=clock,
             )
         except Lost as loss:
@@ -62,13 +60,20 @@ async def ask(
         is_second = True
 
 
-async def _acquire(group: Group, give_up_at: float, *, what: str, timeout_seconds: float | None) -> Replica:
+async def in_time(preparation: Awaitable[T], give_up_at: float, *, what: str) -> T:
+    """Something that comes before the sending. Raises `Unavailable` when the caller's time is over by then."""
     with anyio.CancelScope(deadline=give_up_at):
-        return await group.acquire()
+        return await preparation
     raise Unavailable(
-        f"{what} was not sent: no replica of {group.spec.name!r} was free within {timeout_seconds:g} seconds.",
-        hint="Try again later, or allow it more time.",
+        f"{what} was not sent: no replica was free in the time allowed.", hint="Try again later, or allow more time."
     )
+
+
+def _seconds_left(group: Group, give_up_at: float) -> float:
+    """A deadline that the caller gave may be longer than the group's own, too."""
+    if give_up_at == math.inf:
+        return group.spec.call_timeout_seconds
+    return max(0.0, give_up_at - anyio.current_time())
 
 
 async def _ask_replica(

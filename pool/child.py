@@ -95,6 +95,10 @@ class Child:
             while True:
                 self.words.feed(await self._stderr.receive())
 
+    async def wait(self) -> None:
+        """Until it ended, whoever still holds its pipes."""
+        await self._process.wait()
+
     async def exited(self, within_seconds: float) -> bool:
         """Whether it ended in time. Polls: asyncio's own wait also waits for pipes that grandchildren hold open."""
         deadline = anyio.current_time() + within_seconds

@@ -4,6 +4,7 @@ async with Pool(read_config(path, os.environ), internal_key=None) as pool:
     served = await pool.call(ToolCall(ToolRef("content", "search_documents"), {"query": "…"}), principal=LOCAL)
 """
 
+import math
 import os
 import random
 from collections.abc import Iterable, Mapping
@@ -15,7 +16,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from pool.answers import ResourceContent
-from pool.asking import ask
+from pool.asking import ask, in_time
 from pool.catalogue import Catalogue, ToolInfo
 from pool.connect import Surroundings
 from pool.group import Group
@@ -109,13 +110,13 @@ class Pool:
         """The tools of one server or of all, asked at the same time; who does not answer in time is listed with why."""
         groups = [self._group(server)] if server is not None else list(self._groups.values())
         found: dict[str, tuple[ToolInfo, ...]] = {}
-        unreachable: dict[str, str] = {}
+        unreachable: dict[str, StoaError] = {}
 
         async def look(group: Group) -> None:
             try:
                 found[group.spec.name] = await group.tools()
             except StoaError as error:
-                unreachable[group.spec.name] = str(error)
+                unreachable[group.spec.name] = error
 
         async with anyio.create_task_group() as tasks:
             for group in groups:
@@ -123,7 +124,8 @@ class Pool:
         names = [group.spec.name for group in groups]
         return Catalogue(
             tools=tuple(tool for name in names for tool in found.get(name, ())),
-            unreachable=tuple((name, unreachable[name]) for name in names if name in unreachable),
+            unreachable=tuple((name, str(unreachable[name])) for name in names if name in unreachable),
+            errors=tuple(unreachable[name] for name in names if name in unreachable),
         )
 
     async def call(
@@ -142,7 +144,8 @@ class Pool:
         """
         group = self._group(call.ref.server)
         _check_hops(hops)
-        tool = await group.find_tool(call.ref.tool)
+        give_up_at = math.inf if timeout_seconds is None else anyio.current_time() + timeout_seconds
+        tool = await in_time(group.find_tool(call.ref.tool), give_up_at, what=str(call.ref))
         result, replica, seconds = await ask(
             group,
             lambda connection, meta: connection.call_tool(call.ref.tool, call.arguments, meta=meta, progress=progress),
@@ -150,7 +153,7 @@ class Pool:
             may_repeat=group.spec.trusted and tool.may_repeat,
             principal=principal,
             hops=hops,
-            timeout_seconds=timeout_seconds,
+            give_up_at=give_up_at,
             clock=self._clock,
         )
         return Served(result=result, replica=replica, latency_seconds=seconds)
@@ -167,7 +170,6 @@ class Pool:
             may_repeat=True,  # the protocol has no reading that writes
             principal=principal,
             hops=hops,
-            timeout_seconds=None,
             clock=self._clock,
         )
         return contents
@@ -184,7 +186,6 @@ class Pool:
             may_repeat=True,
             principal=principal,
             hops=hops,
-            timeout_seconds=None,
             clock=self._clock,
         )
         return values

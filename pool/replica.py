@@ -63,6 +63,7 @@ class Replica:
         self._retry_at = 0.0
         self._go = anyio.Event()
         self._stopping = anyio.Event()
+        self._starting: anyio.CancelScope | None = None
         self._is_stale = False
         self._listed_at = 0.0
         self._listing = anyio.Lock()
@@ -91,8 +92,11 @@ class Replica:
             self._go.set()
 
     def stop(self) -> None:
+        """Tell the owner to end: what is up is closed in order, a start is broken off."""
         self._stopping.set()
         self._go.set()
+        if self.connection is None and self._starting is not None:
+            self._starting.cancel()
 
     def count(self, *, is_good: bool, seconds: float) -> None:
         """One call is over."""
@@ -177,6 +181,7 @@ class Replica:
         error: StoaError | None = None
         try:
             with anyio.CancelScope(deadline=anyio.current_time() + self._group.start_timeout_seconds) as starting:
+                self._starting = starting
                 async with open_connection(
                     self.spec,
                     server=self._group.name,

@@ -24,6 +24,7 @@ __all__ = ["StdioTransport"]
 
 READ_BYTES = 2**16
 FLUSH_SECONDS = 0.5
+AFTERMATH_SECONDS = 0.2
 MAX_NOISE_LINES = 1000
 """So many lines in a row that are no messages: what runs there is not an MCP server."""
 QUEUED_MESSAGES = 256
@@ -92,6 +93,7 @@ class StdioTransport:
                 async with anyio.create_task_group() as tasks:
                     written = anyio.Event()
                     tasks.start_soon(child.listen)
+                    tasks.start_soon(self._watch, child, inbound_in)
                     tasks.start_soon(self._read, child, inbound_in)
                     tasks.start_soon(self._write, child, outbound_out, inbound_in, written)
                     try:
@@ -125,13 +127,13 @@ class StdioTransport:
                     if len(line) > MAX_MESSAGE_BYTES:
                         break
                     await self._take(line, inbound)
+                    if self._noise_run > MAX_NOISE_LINES:
+                        self.lose("It is not an MCP server.")
+                        return
                     head, newline, rest = rest.partition(b"\n")
                 buffer += head
                 if len(buffer) > MAX_MESSAGE_BYTES or newline:
                     self.lose(f"It sent a message of more than {MAX_MESSAGE_BYTES >> 20} MiB, which is the limit.")
-                elif self._noise_run > MAX_NOISE_LINES:
-                    self.lose("It is not an MCP server.")
-                if self.lost.is_set():
                     return
         except _GONE:
             await self._tell_end(child)
@@ -139,6 +141,14 @@ class StdioTransport:
             with suppress(*_GONE):
                 await inbound.aclose()
             await self._drain(child)
+
+    async def _watch(self, child: Child, inbound: ObjectSendStream[SessionMessage | Exception]) -> None:
+        """Notice the end of a child whose stdout stays open because something it started holds it."""
+        await child.wait()
+        await anyio.sleep(AFTERMATH_SECONDS)  # what it wrote last is still being read
+        await self._tell_end(child)
+        with suppress(*_GONE):
+            await inbound.aclose()
 
     async def _tell_end(self, child: Child) -> None:
         # stdout ends a moment before the exit code is known; it makes the better sentence.

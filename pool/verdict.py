@@ -31,12 +31,12 @@ def after_deadline(what: str, seconds: float, *, may_repeat: bool, told: str = "
     """No answer came in time; the server was told to stop."""
     if may_repeat:
         return Unavailable(
-            f"{what} did not answer within {seconds:.3g} seconds and was cancelled. {told}".strip(),
+            f"{what} did not answer within {_round(seconds):g} seconds and was cancelled. {told}".strip(),
             hint="Try again, or allow it more time.",
         )
     return OutcomeUnknown(
-        f"{what} did not answer within {seconds:.3g} seconds and was cancelled; it may or may not have taken effect. "
-        f"{told}".strip(),
+        f"{what} did not answer within {_round(seconds):g} seconds and was cancelled; "
+        f"it may or may not have taken effect. {told}".strip(),
         hint="Look at the state of things before you do it again, or allow it more time.",
     )
 
@@ -58,6 +58,10 @@ def after_refusal(refusal: Refusal, what: str, *, server: str) -> StoaError:
         f"The server {server!r} failed at {what}: {said} (JSON-RPC error {refusal.code}).",
         hint="Its own log tells more.",
     )
+
+
+def _round(seconds: float) -> float:
+    return round(seconds, 1 if seconds >= 1 else 2)
 
 
 def _after_status(refusal: Refusal, status: int, *, server: str) -> StoaError:
