@@ -154,7 +154,7 @@ def _beside_rivals(used: dict[str, list[float]]) -> list[Row]:
 
 
 async def measure_start(folder: Path) -> tuple[Row, ...]:
-    """`stoa serve content` on stdio until tools/list is answered, with a home that is already there."""
+    """`stoa serve content` on stdio until tools/list is answered; the first start makes the home for the others."""
     environment = server_environment(folder / "content")
     command = (script("stoa"), "serve", "content")
     starts = [await cold_start(command, environment=environment) for _ in range(COLD_STARTS)]

@@ -77,7 +77,9 @@ STEPS = (
         (*ERA, "modern", *call("search_documents", {"query": "painted stoa"})),
         ("painted stoa in Athens",),
     ),
-    Step("a wrong argument is told", call("search_documents", {"query": "stoa", "limit": 0}), (), exit_code=5),
+    Step(
+        "a wrong argument is told", call("search_documents", {"query": "stoa", "limit": 0}), ("bad_input",), exit_code=5
+    ),
 )
 
 
