@@ -148,9 +148,8 @@ async def _converse(
 ) -> str:
     def settings(ctx: RunContext[None]) -> ModelSettings:
         # The last answer that is allowed has to be an answer, not one more wish.
-        return ModelSettings(
-            tool_choice="none" if tools.steps and ctx.usage.requests + 1 >= limits.requests else "auto"
-        )
+        is_last = limits.requests > 1 and ctx.usage.requests + 1 >= limits.requests
+        return ModelSettings(tool_choice="none" if is_last else "auto")
 
     agent = Agent(
         model,

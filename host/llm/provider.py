@@ -66,9 +66,7 @@ async def _open_openai(choice: ModelChoice) -> AsyncGenerator[Model]:
             settings = OpenAIResponsesModelSettings(openai_store=False)
             yield OpenAIResponsesModel(choice.name, provider=OpenAIProvider(openai_client=client), settings=settings)
             return
-        client.organization = client.project = (
-            None  # read from OPENAI_* by the SDK; they are no business of this server
-        )
+        client.organization = client.project = None  # the SDK read them from OPENAI_*; this server is not OpenAI
         yield OpenAIChatModel(choice.name, provider=OpenAICompatibleProvider("openai-compatible", openai_client=client))
 
 
