@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import IO
 
 from pydantic import JsonValue
@@ -45,8 +46,14 @@ class Output:
     def __init__(self, *, as_json: bool = False, verbose: bool = False) -> None:
         self.as_json = as_json
         self.verbose = verbose
-        self._out = _console(sys.stdout)
-        self._err = _console(sys.stderr)
+
+    @cached_property
+    def _out(self) -> Console:
+        return _console(sys.stdout)
+
+    @cached_property
+    def _err(self) -> Console:
+        return _console(sys.stderr)
 
     def __repr__(self) -> str:
         return f"<Output {'JSON' if self.as_json else 'text'}>"

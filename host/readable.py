@@ -33,7 +33,9 @@ def outline(result: ToolResult) -> str:
     listed = _longest_list(structured)
     if listed is not None:
         name, found = listed
-        return "\n".join(_line(each) for each in found) or f"There are no {name.replace('_', ' ')}."
+        lines = [_line(each) for each in found] or [f"There are no {name.replace('_', ' ')}."]
+        more = isinstance(structured, dict) and structured.get("next_cursor")
+        return "\n".join([*lines, "… and more"] if more else lines)
     if isinstance(structured, dict):
         text = next((value for name in _TEXTS if isinstance(value := structured.get(name), str) and value), None)
         if text is not None:

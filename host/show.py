@@ -113,7 +113,7 @@ def _step(step: Step) -> Text:
         "called ",
         (str(step.ref), "bold"),
         f" on {step.replica} in {step.latency_seconds * 1000:.0f} ms",
-        (f"  {printable(arguments)}", "dim"),
+        (f"  {printable(arguments)}" if arguments else "", "dim"),
         (f"  {printable(outcome)}", "red" if step.is_error else "dim"),
     )
 
