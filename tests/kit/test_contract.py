@@ -13,8 +13,7 @@ from tests.kit.wires import Connect
 
 def fields(result: types.CallToolResult) -> dict[str, object]:
     assert result.is_error
-    assert isinstance(result.structured_content, dict)
-    return cast("dict[str, object]", result.structured_content)
+    return cast("dict[str, object]", result.model_dump()["structured_content"])
 
 
 async def test_a_model_is_given_as_structure_and_as_text(connected: Connect) -> None:
@@ -214,7 +213,7 @@ async def test_many_calls_at_once_are_all_answered(connected: Connect) -> None:
         async def ask(number: int) -> None:
             result = await client.call_tool("say", {"text": str(number)})
             assert isinstance(result.structured_content, dict)
-            answers.append(cast("dict[str, object]", result.structured_content)["text"])
+            answers.append(cast("dict[str, object]", result.model_dump()["structured_content"])["text"])
 
         with anyio.fail_after(20):
             async with anyio.create_task_group() as group:

@@ -34,7 +34,7 @@ MODERN = {
     "mcp-method": "tools/call",
     "mcp-name": "who",
 }
-SAYS_WHO = {
+SAYS_WHO: dict[str, object] = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
     "io.modelcontextprotocol/clientCapabilities": {},
 }
@@ -138,11 +138,13 @@ async def test_an_upgrade_without_our_subprotocol_is_refused(example: Example, s
 
 
 async def test_a_frame_of_bytes_closes_the_connection(example: Example, settings: Settings) -> None:
-    async with listening(example.server, settings) as url:
-        async with connect(url.replace("http:", "ws:") + "/ws", subprotocols=[Subprotocol(WS_SUBPROTOCOL)]) as ws:
-            with anyio.fail_after(5), pytest.raises(ConnectionClosed) as closed:
-                await ws.send(b"bytes")
-                await ws.recv()
+    async with (
+        listening(example.server, settings) as url,
+        connect(url.replace("http:", "ws:") + "/ws", subprotocols=[Subprotocol(WS_SUBPROTOCOL)]) as ws,
+    ):
+        await ws.send(b"bytes")
+        with anyio.fail_after(5), pytest.raises(ConnectionClosed) as closed:
+            await ws.recv()
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == CloseCode.NOT_TEXT
 

@@ -23,7 +23,7 @@ from stoa.wire import MAX_MESSAGE_BYTES, WS_SUBPROTOCOL, CloseCode
 from tests.kit.example import Example
 from tests.kit.wires import Connect, listening, pipes
 
-META = {
+META: dict[str, object] = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
     "io.modelcontextprotocol/clientCapabilities": {},
 }
@@ -160,9 +160,7 @@ async def test_an_answer_over_the_limit_is_an_error_that_says_so(connected: Conn
         (b"nothing", b"at all", None),
     ],
 )
-def test_the_id_of_a_message_is_found_at_its_ends_or_not_guessed(
-    head: bytes, tail: bytes, id: int | str | None
-) -> None:
+def test_the_id_of_a_message_is_found_at_its_ends_or_not_at_all(head: bytes, tail: bytes, id: int | str | None) -> None:
     assert guess_id(head, tail) == id
 
 
