@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 import anyio
@@ -14,29 +13,20 @@ import anyio.to_thread
 
 from servers.content.chunks import split
 from servers.content.formats.extract import extract
-from servers.content.store import Document, Draft, Keyed, Put, Store
+from servers.content.store import Draft, Keyed, Store
+from servers.content.values import Document, Put, Request
 from stoa.errors import BadInput
+from stoa.tools import Progress
 
-__all__ = ["Ingester", "Request"]
+__all__ = ["Ingester"]
 
 MAX_READING: Final = 2
 """Documents that are read (parsed) at once; it is work for the processor."""
 
+STEPS: Final = 3
+"""Of an ingest, as its progress is told."""
+
 MAX_DERIVED_TITLE: Final = 120
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What a caller wants stored: one of `text`, `data_base64` and `path`, and what is known about it."""
-
-    text: str | None = None
-    data_base64: str | None = None
-    path: str | None = None
-    name: str | None = None
-    media_type: str | None = None
-    title: str | None = None
-    tags: tuple[str, ...] = ()
-    idempotency_key: str | None = None
 
 
 class Ingester:
@@ -52,7 +42,7 @@ class Ingester:
     def __repr__(self) -> str:
         return f"<Ingester reading {self._readers.borrowed_tokens} of {MAX_READING}>"
 
-    async def ingest(self, tenant: str, request: Request) -> Put:
+    async def ingest(self, tenant: str, request: Request, *, progress: Progress) -> Put:
         """Raises `BadInput` for what cannot be read, `Conflict` for a key used before, `Unavailable` when busy."""
         _check_one_source(request)
         for field, value in (
@@ -73,8 +63,12 @@ class Ingester:
             known = await self._store.find(tenant, sha256)
             if known is not None and _says_nothing_new(request, name, known):
                 return Put(known, created=False)
+        await progress(1, STEPS, "reading the document")
         draft = await anyio.to_thread.run_sync(lambda: _read(data, sha256, name, request), limiter=self._readers)
-        return await self._store.put(tenant, draft, keyed=keyed)
+        await progress(2, STEPS, f"storing {len(draft.chunks)} passages")
+        put = await self._store.put(tenant, draft, keyed=keyed)
+        await progress(STEPS, STEPS, "stored")
+        return put
 
     def _bytes(self, request: Request) -> tuple[bytes, str | None]:
         if request.path is not None:

@@ -10,9 +10,10 @@ from typing import Final, cast
 
 from servers.content.database import Rows, Value
 from servers.content.ranking import Candidate, Judgement, Weights, judge, weigh
+from servers.content.values import Found, Hit, Page, Span
 from servers.content.words import Term, find_words, read_question, stems
 
-__all__ = ["MAX_FOUND", "Found", "Hit", "Page", "Span", "search", "tenant_word"]
+__all__ = ["MAX_FOUND", "search", "tenant_word"]
 
 MAX_FOUND: Final = 200
 """Most documents (or passages of one document) that a search ranks and pages through."""
@@ -25,45 +26,6 @@ HEADING_WEIGHT: Final = 2.0
 """Against 1.0 for the text itself, where the index picks candidates."""
 
 BRIEF_CHARACTERS: Final = 400
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Characters `start` to `end` (exclusive) of a document's Markdown."""
-
-    start: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    document_id: str
-    title: str
-    name: str | None
-    passage: str
-    place: Span
-    highlights: tuple[Span, ...]
-    score: float
-    coverage: float
-    is_evidence: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A place in the list of what was found: a document, or one passage of it (`chunk`) when one document was asked."""
-
-    document: int
-    chunk: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """`rest` is what follows, best first; `total` counts every document (or passage) that holds a word of the
-    question, also those beyond `MAX_FOUND`."""
-
-    hits: tuple[Hit, ...]
-    rest: tuple[Found, ...]
-    total: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,10 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 from kit.author import Server
 from kit.call import current_call
 from servers.content import schema
-from servers.content.database import Database, ask
-from servers.content.ingest import Ingester, Request
+from servers.content.library import Library
 from servers.content.roots import check_roots, read_below
-from servers.content.search import Found, Hit, search
 from servers.content.settings import ContentSettings
-from servers.content.store import Document, Put, Store
+from servers.content.values import Document, Found, Hit, Put, Request
 from stoa import __version__
 from stoa.errors import BadInput
 from stoa.home import open_home
@@ -43,37 +41,31 @@ _LIST_STATE: Final = TypeAdapter(int)
 def create(settings: Settings, *, tools: ToolCallers | None = None, content: ContentSettings | None = None) -> Server:
     """The server, not yet serving. `content` comes from the environment where it is not handed in."""
     content = content or ContentSettings.load(os.environ)
-    database = Database(
-        open_home(settings.home) / "content.db",
-        busy_seconds=content.busy_seconds,
-        max_bytes=content.max_database_bytes,
-    )
-    store = Store(database)
     roots = check_roots(settings.roots, force=settings.force_roots)
 
     def read_path(path: str) -> tuple[bytes, str]:
         data, real = read_below(path, roots, max_bytes=content.max_document_bytes)
         return data, str(real)
 
-    ingester = Ingester(store, max_bytes=content.max_document_bytes, read_path=read_path)
+    library = Library(open_home(settings.home) / "content.db", content, read_path=read_path)
 
     @asynccontextmanager
     async def lifespan() -> AsyncGenerator[None]:
         try:
             yield
         finally:
-            await database.close()
+            await library.close()
 
     server = Server(
         "content", version=__version__, instructions=INSTRUCTIONS, settings=settings, lifespan=lifespan, tools=tools
     )
-    _add_writing(server, store, ingester)
-    _add_reading(server, store)
-    _add_resources(server, store)
+    _add_writing(server, library)
+    _add_reading(server, library)
+    _add_resources(server, library)
     return server
 
 
-def _add_writing(server: Server, store: Store, ingester: Ingester) -> None:
+def _add_writing(server: Server, library: Library) -> None:
     # destructive: new content under a known name replaces the older one, which is then gone.
     @server.tool(title="Ingest document", scope=WRITE, read_only=False, idempotent=True, destructive=True)
     async def ingest_document(
@@ -92,7 +84,7 @@ def _add_writing(server: Server, store: Store, ingester: Ingester) -> None:
         request = Request(
             text, data_base64, path, name, media_type, title, tuple(dict.fromkeys(tags or ())), idempotency_key
         )
-        put = await ingester.ingest(call.principal.tenant, request)
+        put = await (await library.ingester()).ingest(call.principal.tenant, request, progress=call.progress)
         for document in (put.document if put.changed else None, put.removed):
             if document is not None:
                 await call.resource_updated(_uri(document))
@@ -104,13 +96,13 @@ def _add_writing(server: Server, store: Store, ingester: Ingester) -> None:
     async def delete_document(id: schema.DocumentId) -> schema.DeletedDocument:
         """Remove a document, its text and its passages for good."""
         call = current_call()
-        document = await store.delete(call.principal.tenant, id)
+        document = await (await library.store()).delete(call.principal.tenant, id)
         await call.resource_updated(_uri(document))
         await call.resources_changed()
         return schema.DeletedDocument(id=document.id, title=document.title)
 
 
-def _add_reading(server: Server, store: Store) -> None:
+def _add_reading(server: Server, library: Library) -> None:
     @server.tool(title="Search documents", scope=READ, read_only=True, idempotent=True)
     async def search_documents(
         query: schema.Query,
@@ -122,15 +114,16 @@ def _add_reading(server: Server, store: Store) -> None:
         """Find the passages of the stored documents that answer a question, best first, one for each document, with
         the places of the passage and of the matching words in the document's Markdown."""
         call = current_call()
-        tenant = call.principal.tenant
         listed, total = None, None
         if cursor is not None:
             listed, total = _open_search(call.open_cursor("search", cursor), query, document_id)
-        within = (await store.get(tenant, document_id)).pk if document_id is not None else None
-        page = await store.database.read(
-            lambda session: search(
-                ask(session), tenant, query, limit=limit, document=within, listed=listed, brief=detail == "brief"
-            )
+        page = await library.search(
+            call.principal.tenant,
+            query,
+            limit=limit,
+            document_id=document_id,
+            listed=listed,
+            brief=detail == "brief",
         )
         total = page.total if total is None else total
         state: JsonValue = [query, document_id, [[found.document, found.chunk] for found in page.rest], total]
@@ -145,7 +138,7 @@ def _add_reading(server: Server, store: Store) -> None:
         id: schema.DocumentId, offset: schema.Offset = 0, limit_characters: schema.Length = 20_000
     ) -> schema.DocumentText:
         """Read a stored document as Markdown, from any character on."""
-        document, markdown = await store.read(
+        document, markdown = await (await library.store()).read(
             current_call().principal.tenant, id, offset=offset, length=limit_characters
         )
         end = offset + len(markdown)
@@ -161,16 +154,16 @@ def _add_reading(server: Server, store: Store) -> None:
         """List the stored documents, newest first."""
         call = current_call()
         before = None if cursor is None else _LIST_STATE.validate_python(call.open_cursor("list", cursor))
-        documents = await store.list(call.principal.tenant, before=before, limit=limit + 1)
+        documents = await (await library.store()).list(call.principal.tenant, before=before, limit=limit + 1)
         more = call.seal_cursor("list", documents[limit - 1].pk) if len(documents) > limit else None
         return schema.DocumentList(documents=[_summary(each) for each in documents[:limit]], next_cursor=more)
 
 
-def _add_resources(server: Server, store: Store) -> None:
+def _add_resources(server: Server, library: Library) -> None:
     @server.resource(URI, title="Document", scope=READ, media_type="text/markdown")
     async def document(id: str) -> str:
         """A stored document as Markdown."""
-        found, markdown = await store.read(current_call().principal.tenant, id)
+        found, markdown = await (await library.store()).read(current_call().principal.tenant, id)
         if len(markdown.encode()) > MAX_RESOURCE_BYTES:
             raise BadInput(
                 f"The document {found.title!r} is larger than {MAX_RESOURCE_BYTES >> 20} MiB.",
@@ -181,6 +174,7 @@ def _add_resources(server: Server, store: Store) -> None:
     @server.complete(URI, "id")
     async def complete_id(prefix: str) -> Sequence[str]:
         # One more than is shown, so that the client learns that there are more.
+        store = await library.store()
         return await store.complete(current_call().principal.tenant, prefix[:200], limit=MAX_COMPLETIONS + 1)
 
     @server.prompt(title="Answer from documents")

@@ -17,32 +17,15 @@ from servers.content.chunks import Chunk
 from servers.content.database import Database
 from servers.content.search import tenant_word
 from servers.content.tables import ChunkRow, DocumentRow, IdempotencyRow, TextRow
+from servers.content.values import Document, Put
 from stoa.clock import Clock, SystemClock
 from stoa.errors import Conflict, NotFound
 from stoa.ids import new_id
 
-__all__ = ["Document", "Draft", "Keyed", "Put", "Store"]
+__all__ = ["Draft", "Keyed", "Store"]
 
 KEYS_KEPT: Final = timedelta(days=1)
 """How long an idempotency key gets its first answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """What is known about a document, without its text. `version` counts from 1; `characters` is of its Markdown."""
-
-    pk: int
-    id: str
-    name: str | None
-    title: str
-    media_type: str
-    sha256: str
-    version: int
-    characters: int
-    chunks: int
-    tags: tuple[str, ...]
-    created_at: datetime
-    updated_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +49,6 @@ class Keyed:
 
     key: str
     fingerprint: str
-
-
-@dataclass(frozen=True, slots=True)
-class Put:
-    """How a put ended: `created` when the document is new, `changed` when an older version gave way to it."""
-
-    document: Document
-    created: bool
-    changed: bool = False
-    removed: Document | None = None
-    """An older version whose name now has bytes that another document already holds."""
 
 
 class Store:

@@ -7,8 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from servers.content.database import ask
-from servers.content.search import BRIEF_CHARACTERS, Found, Page, search
+from servers.content.search import BRIEF_CHARACTERS, search
 from servers.content.store import Store
+from servers.content.values import Found, Page
 from tests.servers.content.drafts import draft
 
 HERE, THERE = "here", "there"

@@ -109,6 +109,17 @@ async def test_documents_come_as_text_or_bytes(client: Client, arguments: dict[s
     assert read["markdown"][hits[0]["start"] : hits[0]["end"]] == hits[0]["passage"]
 
 
+async def test_an_ingest_tells_its_progress(client: Client) -> None:
+    told: list[tuple[float, float | None]] = []
+
+    async def hear(done: float, total: float | None, message: str | None) -> None:
+        assert message
+        told.append((done, total))
+
+    await client.call_tool("ingest_document", {"text": "words"}, progress_callback=hear)
+    assert told == [(1, 3), (2, 3), (3, 3)]
+
+
 async def test_new_content_under_a_name_replaces_the_older_version(client: Client) -> None:
     first = await call(client, "ingest_document", text="Turn the brass lever.", name="guide.md")
     second = await call(client, "ingest_document", text="Push the steel button.", name="guide.md")
