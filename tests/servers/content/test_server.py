@@ -112,9 +112,9 @@ async def test_documents_come_as_text_or_bytes(client: Client, arguments: dict[s
 async def test_an_ingest_tells_its_progress(client: Client) -> None:
     told: list[tuple[float, float | None]] = []
 
-    async def hear(done: float, total: float | None, message: str | None) -> None:
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
         assert message
-        told.append((done, total))
+        told.append((progress, total))
 
     await client.call_tool("ingest_document", {"text": "words"}, progress_callback=hear)
     assert told == [(1, 3), (2, 3), (3, 3)]
