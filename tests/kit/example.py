@@ -8,6 +8,8 @@ from typing import Annotated
 
 import anyio
 import mcp_types as types
+from fastmcp import Context
+from opentelemetry import trace
 from pydantic import BaseModel, Field
 
 from kit.author import Server
@@ -104,6 +106,21 @@ def _install_tools(server: Server) -> None:
     async def picture() -> list[types.ImageContent]:
         """Give a block that is not text."""
         return [types.ImageContent(type="image", data="AAAA", mime_type="image/png")]
+
+    @read
+    async def book(ctx: Context) -> str | types.InputRequiredResult:
+        """Ask before doing."""
+        if ctx.input_responses:
+            return f"booked {ctx.request_state}"
+        sure = types.ElicitRequestFormParams(message="Sure?", requested_schema={"type": "object", "properties": {}})
+        return types.InputRequiredResult(
+            input_requests={"sure": types.ElicitRequest(params=sure)}, request_state="seat 12"
+        )
+
+    @read
+    async def trace_id() -> str:
+        """The trace that the call belongs to."""
+        return f"{trace.get_current_span().get_span_context().trace_id:032x}"
 
     @server.tool(title="Writes", scope="example:write", read_only=False, idempotent=True)
     async def change(id: str) -> str:

@@ -14,6 +14,11 @@ import anyio.abc
 import httpx2
 import pytest
 from anyio.streams.buffered import BufferedByteReceiveStream
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
+
+from stoa.wire import WS_SUBPROTOCOL, CloseCode
 
 ROOT = Path(__file__).parents[2]
 META: dict[str, object] = {
@@ -148,6 +153,22 @@ async def test_an_http_server_that_is_told_to_stop_answers_what_it_has_begun(num
             assert await child.log_line() == "napping"
             child.process.send_signal(number)
         assert answers[0].json()["result"]["content"][0]["text"] == "rested"
+        assert await child.process.wait() == 0
+        assert await child.rest_of("stderr") == ""
+
+
+async def test_a_websocket_is_closed_as_going_away_once_its_calls_are_answered() -> None:
+    async with started("http") as child:
+        address = (await child.log_line()).rpartition(" ")[2].strip().replace("http:", "ws:") + "/ws"
+        async with connect(address, subprotocols=[Subprotocol(WS_SUBPROTOCOL)]) as socket:
+            await socket.send(json.dumps(call(1, "nap", {"seconds": 0.5})))
+            assert await child.log_line() == "napping"
+            child.process.send_signal(signal.SIGTERM)
+            assert json.loads(await socket.recv())["result"]["content"][0]["text"] == "rested"
+            with pytest.raises(ConnectionClosed) as closed:
+                await socket.recv()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == CloseCode.GOING_AWAY
         assert await child.process.wait() == 0
         assert await child.rest_of("stderr") == ""
 
