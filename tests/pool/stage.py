@@ -70,9 +70,9 @@ def load(name: str) -> ModuleType:
 
 
 @asynccontextmanager
-async def served(app: object) -> AsyncGenerator[str]:
+async def served(app: object, *, port: int = 0) -> AsyncGenerator[str]:
     """An ASGI application on a port of its own; gives `127.0.0.1:PORT`."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", timeout_graceful_shutdown=1)  # type: ignore[arg-type] - any ASGI application
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="critical", timeout_graceful_shutdown=1)  # type: ignore[arg-type] - any ASGI application
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[method-assign] - the tests' own
     async with anyio.create_task_group() as tasks:
@@ -80,9 +80,9 @@ async def served(app: object) -> AsyncGenerator[str]:
         with anyio.fail_after(10):
             while not server.started:  # noqa: ASYNC110 - uvicorn offers no event
                 await anyio.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
+        bound = server.servers[0].sockets[0].getsockname()[1]
         try:
-            yield f"127.0.0.1:{port}"
+            yield f"127.0.0.1:{bound}"
         finally:
             server.should_exit = True
 
