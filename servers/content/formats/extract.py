@@ -1,8 +1,8 @@
 """The door of the format rooms: bytes in, media type, title and Markdown out.
 
-Pure and synchronous, bounded in time and size by `limits`; call it from a worker thread. Whatever is wrong with the
-document is a `BadInput` that names it and the remedy. The rooms are imported when first needed, so that a server
-starts without any parser.
+Synchronous, bounded in time and size by `limits`, the same answer for the same bytes; call it from a worker thread.
+Whatever is wrong with the document is a `BadInput` that names it and the remedy (`Unavailable` only when a PDF meets a
+machine too busy to read it). The rooms are imported when first needed, so that a server starts without any parser.
 """
 
 from dataclasses import dataclass

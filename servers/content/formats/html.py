@@ -38,6 +38,9 @@ _NO_CONTENT = (
     "textarea, [hidden], [aria-hidden=true], [role=navigation], [role=search], [role=banner], [role=contentinfo],"
     "a.headerlink, a.anchor-link"
 )
+_ABSOLUTE = ("http://", "https://", "mailto:")
+_ANCHOR_SIGNS = ("", "#", "¶", "§", "🔗")
+_IN_CODE = ["a", "span", "b", "i", "em", "strong", "u", "mark", "var", "details", "summary", "div", "img", "font"]
 _FRAME = "header, footer, aside"
 
 
@@ -50,6 +53,7 @@ def read(text: str) -> Draft:
     main = _main(tree)
     if main is None:
         return Draft(title, "")
+    _simplify(main)
     options = ConversionOptions(
         bullets="-",
         extract_metadata=False,
@@ -63,6 +67,20 @@ def read(text: str) -> Draft:
     except ConversionError as error:
         raise BadInput("The HTML cannot be converted.", hint="Send its text as text/plain.") from error
     return Draft(title, result.content or "")
+
+
+def _simplify(main: LexborNode) -> None:
+    """Links and images that lead nowhere without the page's address become their words; code holds no markup."""
+    for link in main.css("a"):
+        if link.text().strip() in _ANCHOR_SIGNS and link.css_first("img") is None:
+            link.decompose()
+        elif not (link.attributes.get("href") or "").lower().startswith(_ABSOLUTE):
+            link.unwrap()
+    for image in main.css("img"):
+        if not (image.attributes.get("src") or "").lower().startswith(_ABSOLUTE):
+            image.replace_with(image.attributes.get("alt") or "")
+    for code in main.css("pre"):
+        code.unwrap_tags(_IN_CODE)
 
 
 def _title(tree: LexborHTMLParser) -> str | None:

@@ -30,8 +30,13 @@ MAX_JSON_VALUES = 1_000_000
 
 MAX_PDF_PAGES = 3_000
 
-MAX_PDF_CPU_SECONDS = 10.0
-"""Checked between pages."""
+MAX_PDF_CPU_SECONDS = 10
+
+MAX_PDF_MEMORY_BYTES = 1024 * 1024 * 1024
+"""Address space of the process that reads a PDF, Python included."""
+
+MAX_PDF_WAIT_SECONDS = 60
+"""By the clock on the wall; the machine may be busy with other things."""
 
 MAX_RST_CHARACTERS = 1024 * 1024
 """docutils reads about 300 kB per CPU second."""

@@ -1,130 +1,120 @@
-"""PDF, the one door to pypdfium2: the text of each page under a heading with its number.
+"""PDF: the text of each page under a heading with its number, read by a process of its own (`pdf_child`).
 
-PDFium knows no threads, so one lock stands before it. It mends broken files by itself, which is why a file without its
-end is looked for here.
+PDFium mends broken files by itself, which is why a file without its end is looked for here.
 """
 
+import json
+import os
 import re
-import threading
-import time
-from collections.abc import Iterator
-from typing import Protocol, cast
+import subprocess
+import sys
+from pathlib import Path
 
-import pypdfium2  # pyright: ignore[reportMissingTypeStubs] - it has hints but no marker file; `_Document` is what we use
-import pypdfium2.raw as pdfium_c  # pyright: ignore[reportMissingTypeStubs] - generated bindings, two constants of them
+from pydantic import BaseModel
 
 from servers.content.formats.draft import Draft, check_length
-from servers.content.formats.limits import MAX_PDF_CPU_SECONDS, MAX_PDF_PAGES
-from stoa.errors import BadInput
+from servers.content.formats.limits import (
+    MAX_MARKDOWN_CHARACTERS,
+    MAX_PDF_CPU_SECONDS,
+    MAX_PDF_MEMORY_BYTES,
+    MAX_PDF_PAGES,
+    MAX_PDF_WAIT_SECONDS,
+)
+from stoa.errors import BadInput, Fault, Unavailable
 
 __all__ = ["read"]
 
-_lock = threading.Lock()
+_CHILD = Path(__file__).with_name("pdf_child.py")
+_LIMITS = (MAX_PDF_PAGES, MAX_MARKDOWN_CHARACTERS, MAX_PDF_CPU_SECONDS, MAX_PDF_MEMORY_BYTES)
+_KEPT_VARIABLES = ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "TEMP", "TMPDIR")  # the child needs none of our secrets
 _NO_TITLE = re.compile(
     r"\s*(?:untitled.*|\(?anonymous\)?|unspecified|title|.*\.(?:docx?|indd|tex|dvi|qxd|pptx?))?\s*", re.IGNORECASE
 )
+_AGAIN = "Transfer or export the whole file again."
 
 
-class _TextPage(Protocol):
-    def get_text_bounded(self) -> str: ...
-    def count_chars(self) -> int: ...
-    def close(self) -> None: ...
+class _Answer(BaseModel):
+    """What the child says, see there."""
 
-
-class _Page(Protocol):
-    def get_textpage(self) -> _TextPage: ...
-    def close(self) -> None: ...
-
-
-class _Bookmark(Protocol):
-    def get_title(self) -> str: ...
-
-
-class _Document(Protocol):
-    def __len__(self) -> int: ...
-    def __getitem__(self, index: int) -> _Page: ...
-    def get_metadata_value(self, key: str) -> str: ...
-    def get_toc(self, max_depth: int) -> Iterator[_Bookmark]: ...
-    def close(self) -> None: ...
+    error: str = ""
+    number: int = 0
+    pages: list[str] = []
+    title: str = ""
+    outline: list[str] = []
 
 
 def read(data: bytes) -> Draft:
+    """Takes some tenths of a second for the process, whatever the size."""
     if b"%%EOF" not in data[-2048:]:
         raise BadInput("The PDF is cut off: its end (%%EOF) is missing.", hint="Transfer the whole file again.")
-    with _lock:
-        document = _open(data)
-        try:
-            title = _title(document)
-            pages = _texts(document)
-        finally:
-            document.close()
-    if not any(page.strip() for page in pages):
+    answer = _ask(data)
+    if answer.error:
+        raise _refusal(answer)
+    pages = [_clean(page) for page in answer.pages]
+    check_length(sum(map(len, pages)))
+    if not any(pages):
         raise BadInput(
             f"The PDF holds no text on its {len(pages)} page(s); it is probably scanned.",
             hint="Run OCR first (for example `ocrmypdf in.pdf out.pdf`), then send the result.",
         )
     if len(pages) == 1:
-        return Draft(title, pages[0])
-    return Draft(title, "\n\n".join(f"## Page {number}\n\n{page}" for number, page in enumerate(pages, 1) if page))
+        return Draft(_title(answer), pages[0])
+    parts = (f"## Page {number}\n\n{page}" for number, page in enumerate(pages, 1) if page)
+    return Draft(_title(answer), "\n\n".join(parts))
 
 
-def _open(data: bytes) -> _Document:
+def _ask(data: bytes) -> _Answer:
+    environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)  # the same packages, none of the start-up hooks (-S)
     try:
-        document = cast("_Document", pypdfium2.PdfDocument(data))
-    except pypdfium2.PdfiumError as error:
-        if getattr(error, "err_code", None) in (pdfium_c.FPDF_ERR_PASSWORD, pdfium_c.FPDF_ERR_SECURITY):
-            raise BadInput(
+        finished = subprocess.run(  # noqa: S603 - our own file, no shell
+            [sys.executable, "-S", "-P", str(_CHILD), *map(str, _LIMITS)],
+            input=data,
+            capture_output=True,
+            env=environment,
+            timeout=MAX_PDF_WAIT_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise Unavailable(
+            f"The PDF was not read within {MAX_PDF_WAIT_SECONDS} s.", hint="Try again when the machine is less busy."
+        ) from error
+    except OSError as error:
+        raise Unavailable("No process can be started to read the PDF.", hint="Try again later.") from error
+    if finished.returncode == 1:  # a traceback of Python: not the document's fault
+        raise Fault("The PDF reader failed.") from RuntimeError(finished.stderr.decode(errors="replace")[-2000:])
+    if finished.returncode != 0:
+        raise _too_much()
+    return _Answer.model_validate(json.loads(finished.stdout))
+
+
+def _too_much() -> BadInput:
+    return BadInput(
+        f"The PDF cannot be read within {MAX_PDF_CPU_SECONDS} s of CPU and {MAX_PDF_MEMORY_BYTES >> 20} MiB of memory, "
+        "or it makes the reader fail.",
+        hint="Split it, print it to a new PDF, or send its text.",
+    )
+
+
+def _refusal(answer: _Answer) -> BadInput:
+    match answer.error:
+        case "encrypted":
+            return BadInput(
                 "The PDF is encrypted: it opens only with a password.",
                 hint="Save it without password (for example `qpdf --decrypt --password=… in.pdf out.pdf`).",
-            ) from error
-        raise BadInput(
-            "The PDF is damaged and cannot be opened.", hint="Transfer or export the whole file again."
-        ) from error
-    if len(document) > MAX_PDF_PAGES:
-        pages = len(document)
-        document.close()
-        raise BadInput(f"The PDF has {pages:,} pages; the limit is {MAX_PDF_PAGES:,}.", hint="Split it.")
-    return document
-
-
-def _texts(document: _Document) -> list[str]:
-    start = time.thread_time()
-    texts: list[str] = []
-    length = 0
-    for index in range(len(document)):
-        if time.thread_time() - start > MAX_PDF_CPU_SECONDS:
-            raise BadInput(
-                f"The PDF takes too long to read: {MAX_PDF_CPU_SECONDS:.0f} s of CPU for {index} pages.",
-                hint="Split it, or send its text.",
             )
-        text = _page_text(document, index)
-        length += len(text)
-        check_length(length)
-        texts.append(text)
-    return texts
-
-
-def _page_text(document: _Document, index: int) -> str:
-    try:
-        page = document[index]
-    except pypdfium2.PdfiumError as error:
-        raise BadInput(
-            f"The PDF is damaged: page {index + 1} cannot be read.", hint="Transfer or export the whole file again."
-        ) from error
-    try:
-        text_page = page.get_textpage()
-        try:
-            check_length(text_page.count_chars())
-            return _clean(text_page.get_text_bounded())
-        finally:
-            text_page.close()
-    except pypdfium2.PdfiumError as error:
-        raise BadInput(
-            f"The PDF is damaged: the text of page {index + 1} cannot be read.",
-            hint="Transfer or export the whole file again.",
-        ) from error
-    finally:
-        page.close()
+        case "pages":
+            return BadInput(f"The PDF has {answer.number:,} pages; the limit is {MAX_PDF_PAGES:,}.", hint="Split it.")
+        case "page":
+            return BadInput(f"The PDF is damaged: page {answer.number} cannot be read.", hint=_AGAIN)
+        case "memory":
+            return _too_much()
+        case "length":
+            return BadInput(
+                f"The PDF holds more than {MAX_MARKDOWN_CHARACTERS:,} characters of text.", hint="Split it."
+            )
+        case _:
+            return BadInput("The PDF is damaged and cannot be opened.", hint=_AGAIN)
 
 
 def _clean(text: str) -> str:
@@ -135,10 +125,8 @@ def _clean(text: str) -> str:
     return "\n".join(line.rstrip() for line in text.split("\n")).strip()
 
 
-def _title(document: _Document) -> str | None:
-    """From the metadata, else the first entry of the outline."""
-    title = document.get_metadata_value("Title")
-    if not _NO_TITLE.fullmatch(title):
-        return title
-    bookmark = next(document.get_toc(max_depth=1), None)
-    return bookmark.get_title() if bookmark is not None else None
+def _title(answer: _Answer) -> str | None:
+    """From the metadata, else the outline when that has one entry at the top, which then names the document."""
+    if not _NO_TITLE.fullmatch(answer.title):
+        return answer.title
+    return answer.outline[0] if len(answer.outline) == 1 else None

@@ -15,6 +15,7 @@ from servers.content.formats.draft import check_length
 __all__ = ["write"]
 
 _MAX_SUBSTITUTION_LEVELS = 4
+_MAX_SUBSTITUTIONS = 20_000
 _ROLE = re.compile(r":([\w:+.-]+):`([^`]*)`", re.DOTALL)
 _DIRECTIVE = re.compile(r"\s*\.\. ([\w:+.-]+)::[ \t]*(.*)")
 # fmt: off
@@ -55,6 +56,7 @@ class _Writer:
         self._document = document
         self._characters = 0
         self._substitution_level = 0
+        self._substitutions = 0
         self._uris: dict[str, str] = {}
         self._indirect: dict[str, str] = {}
         anonymous: list[str] = []
@@ -285,7 +287,7 @@ class _Writer:
         return ""
 
     def _substitution(self, node: nodes.Element) -> str:
-        """Levels and characters are counted: ten definitions of ten references each would make ten thousand million."""
+        """Bounded in depth and number: ten definitions of ten references each would make ten thousand million."""
         name = str(node["refname"])
         name = (
             name
@@ -293,7 +295,9 @@ class _Writer:
             else self._document.substitution_names.get(name.lower(), "")
         )
         definition = self._document.substitution_defs.get(name)
-        if definition is None or self._substitution_level >= _MAX_SUBSTITUTION_LEVELS:
+        self._substitutions += 1
+        is_spent = self._substitutions > _MAX_SUBSTITUTIONS or self._substitution_level >= _MAX_SUBSTITUTION_LEVELS
+        if definition is None or is_spent:
             return self._spent(node.astext())
         self._substitution_level += 1
         try:
