@@ -56,6 +56,7 @@ class Duplex:
         self._open: set[types.RequestId] = set()
         self._answered = anyio.Event()
         self._reading = anyio.CancelScope()
+        self._stopping = False
         self._ended = False
         self._lead = deque[SessionMessage]()
 
@@ -64,6 +65,7 @@ class Duplex:
 
     def stop(self) -> None:
         """Read no more; the stream ends when open requests are answered or the grace period is over."""
+        self._stopping = True
         self._reading.cancel()
 
     async def opening(self) -> types.JSONRPCRequest | None:
@@ -82,14 +84,14 @@ class Duplex:
     async def receive(self) -> SessionMessage:
         if self._lead:
             return self._lead.popleft()
-        while not self._ended:
+        while not self._stopping and not self._ended:
             try:
-                with self._reading:
+                with anyio.CancelScope() as self._reading:
                     return await self._next()
             except anyio.EndOfStream:
                 await self._finish(EOF_GRACE_SECONDS)
-            else:
-                await self._finish(STOP_GRACE_SECONDS)
+        if not self._ended:
+            await self._finish(STOP_GRACE_SECONDS)
         raise anyio.EndOfStream
 
     def __aiter__(self) -> Self:

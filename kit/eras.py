@@ -10,7 +10,7 @@ from typing import Any, cast
 import mcp_types as types
 from mcp.server.connection import Connection, NotifyOnlyOutbound
 from mcp.server.lowlevel import Server as LowLevelServer
-from mcp.server.runner import ServerRunner, aclose_shielded, serve_connection
+from mcp.server.runner import ServerRunner, aclose_shielded
 from mcp.shared.dispatcher import DispatchContext, Outbound
 from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import InboundLadderRejection, InboundModernRoute, classify_inbound_request
@@ -39,13 +39,21 @@ async def serve_duplex(server: LowLevelServer[Any], duplex: Duplex, *, lifespan_
 async def _serve_handshake(server: LowLevelServer[Any], duplex: Duplex, lifespan_state: Any) -> None:
     # `initialize` is handled before the next message is read: a client may send that without waiting.
     dispatcher = JSONRPCDispatcher[TransportContext](duplex, duplex, inline_methods=frozenset({"initialize"}))
-    await serve_connection(
-        server,
-        dispatcher,
-        connection=Connection.for_loop(dispatcher),
-        lifespan_state=lifespan_state,
-        init_options=server.create_initialization_options(),
-    )
+    connection = Connection.for_loop(dispatcher)
+    runner = ServerRunner(server, connection, lifespan_state, init_options=server.create_initialization_options())
+
+    async def on_request(ctx: DispatchContext[TransportContext], method: str, params: Params) -> dict[str, Any]:
+        if method != "initialize" and _is_modern(params):
+            raise MCPError(
+                types.INVALID_REQUEST,
+                "This connection began with initialize; a request that names its version needs another one.",
+            )
+        return await runner.on_request(ctx, method, params)
+
+    try:
+        await dispatcher.run(on_request, runner.on_notify)
+    finally:
+        await aclose_shielded(connection)
 
 
 class _Modern:

@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from typing import Final
 
 import anyio
+import anyio.from_thread
 import anyio.to_thread
 
 from kit.author import Server
-from kit.duplex import Duplex, TooLong, guess_id
+from kit.duplex import STOP_GRACE_SECONDS, Duplex, TooLong, guess_id
 from kit.eras import serve_duplex
 from kit.signals import stopping
 from stoa.wire import MAX_MESSAGE_BYTES
@@ -60,6 +61,7 @@ class _Pipes:
         self._is_pollable = hasattr(select, "poll")
         self._ready = _poll(stdout)
         self._writing = anyio.Lock()
+        self._is_torn = False  # the client stopped reading in the middle of a message, and nothing can follow it
 
     async def receive(self) -> bytes:
         while True:
@@ -103,12 +105,32 @@ class _Pipes:
         data = message + b"\n"
         async with self._writing:
             try:
-                if len(data) <= READY_BYTES and self._ready is not None and self._ready.poll(0):
+                if len(data) <= READY_BYTES and not self._is_torn and self._ready is not None and self._ready.poll(0):
                     os.write(self._stdout, data)
                 else:
-                    await anyio.to_thread.run_sync(_write_all, self._stdout, data, abandon_on_cancel=True)
+                    await self._write_in_thread(data)
             except OSError as error:
                 raise anyio.BrokenResourceError from error
+
+    async def _write_in_thread(self, data: bytes) -> None:
+        """Write what may block. A message that was begun is finished: the next one must not land in its middle."""
+        if self._is_torn:
+            raise anyio.BrokenResourceError
+        written = anyio.Event()
+
+        def write() -> None:
+            try:
+                _write_all(self._stdout, data)
+            finally:
+                anyio.from_thread.run_sync(written.set)
+
+        try:
+            await anyio.to_thread.run_sync(write, abandon_on_cancel=True)
+        except anyio.get_cancelled_exc_class():
+            with anyio.move_on_after(STOP_GRACE_SECONDS, shield=True):
+                await written.wait()
+            self._is_torn = not written.is_set()
+            raise
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

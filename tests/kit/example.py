@@ -118,6 +118,12 @@ def _install_tools(server: Server) -> None:
         )
 
     @read
+    async def can_ask(ctx: Context) -> str:
+        """Whether the client can ask its user."""
+        capabilities = ctx.session.client_capabilities
+        return "yes" if capabilities is not None and capabilities.elicitation is not None else "no"
+
+    @read
     async def trace_id() -> str:
         """The trace that the call belongs to."""
         return f"{trace.get_current_span().get_span_context().trace_id:032x}"
