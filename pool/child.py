@@ -26,6 +26,7 @@ __all__ = ["Child", "LastWords", "start_child"]
 INHERITED = ("HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER")
 POLL_SECONDS = 0.01
 REAP_SECONDS = 2.0
+MAX_OPEN_LINE_BYTES = 2**16
 LAUNCHER = Path(__file__).with_name("launch.py")
 _GONE = (OSError, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
 
@@ -43,7 +44,7 @@ class LastWords:
         *lines, rest = (self._open + chunk).split(b"\n")
         for line in lines[-(self._lines.maxlen or 0) :]:
             self._keep(line)
-        self._open = rest[: 4 * self._max_characters]
+        self._open = rest[:MAX_OPEN_LINE_BYTES]
 
     def note(self, line: str) -> None:
         """Something worth telling that the child did not say itself."""

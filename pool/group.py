@@ -85,7 +85,8 @@ class Group:
 
         Raises `Unavailable` at once when nothing is up or too many wait already, and when no slot comes free in time.
         """
-        self._want()
+        # As many replicas as there are calls at once: a single call does not wait for two processes to start.
+        self._want(self._slots.in_flight + self._slots.waiting + 1)
         if (replica := self._slots.take()) is not None:
             return replica
         self._check_up()
@@ -143,7 +144,7 @@ class Group:
 
     async def status(self) -> tuple[ReplicaStatus, ...]:
         """Starts what has not been started, waits until each replica is up or known to be down, and probes it."""
-        self._want()
+        self._want(len(self.replicas))
         with anyio.move_on_after(self._start_seconds()):
             while any(replica.is_coming for replica in self.replicas):
                 await self._changed.wait()
@@ -169,7 +170,7 @@ class Group:
         return round(min(30.0, max(0.1, mean * (1 + self._slots.waiting / slots))), 3)
 
     async def _any_ready(self) -> Replica:
-        self._want()
+        self._want(1)
         while True:
             for replica in self.replicas:
                 if replica.is_ready:
@@ -177,11 +178,17 @@ class Group:
             self._check_up()
             await self._changed.wait()
 
-    def _want(self) -> None:
+    def _want(self, count: int) -> None:
+        """Have so many replicas up or coming, as far as there are that many."""
         if self._is_closed:
             raise self._closed()
+        missing = count - sum(replica.is_ready or replica.is_coming for replica in self.replicas)
         for replica in self.replicas:
-            replica.want()
+            if missing <= 0:
+                break
+            if not (replica.is_ready or replica.is_coming):
+                replica.want()
+                missing -= replica.is_coming
 
     def _check_up(self) -> None:
         """Raise why, when no replica is up or coming."""

@@ -39,7 +39,7 @@ def test_last_words_are_bounded_and_masked_and_printable() -> None:
         words.feed(f"line {number}\n".encode())
     words.feed(b"\x1b[31mred\xff hunt")
     words.feed(b"er2\n" + b"y" * 100_000)
-    assert words.tail() == "  line 99\n  [31mred\ufffd ***\n  " + "y" * 20
+    assert words.tail() == "  line 98\n  line 99\n  [31mred\ufffd ***\n  " + "y" * 20
 
 
 def test_a_secret_at_the_edge_of_a_long_line_is_masked_before_the_line_is_cut() -> None:

@@ -106,3 +106,13 @@ class SlotsInUse(RuleBasedStateMachine):
 
 SlotsInUse.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestSlotsInUse = SlotsInUse.TestCase
+
+
+def test_nobody_gets_past_those_who_wait() -> None:
+    machine = Machine(is_ready=False)
+    slots = Slots([machine], max_in_flight=1, max_waiting=1, rng=random.Random(1))
+    waiter = slots.join()
+    machine.is_ready = True  # and nobody has said so yet
+    assert slots.take() is None
+    slots.serve()
+    assert not waiter.is_waiting
