@@ -5,7 +5,7 @@ import importlib.metadata
 import json
 import secrets
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,8 +145,10 @@ def start_command() -> tuple[str, ...]:
     return (str(script),) if script.is_file() else (sys.executable, "-m", "host")
 
 
-def serve_one(name: str, settings: Settings, *, transport: str, host: str, port: int | None) -> None:
-    """Serve one server until it is told to stop."""
+def serve_one(
+    name: str, settings: Settings, *, transport: str, host: str, port: int | None, say: Callable[[str], None]
+) -> None:
+    """Serve one server until it is told to stop. `say` is told where, as soon as HTTP requests are answered."""
     _load_without_collecting()
     from kit.serve import run, serve_http, serve_stdio
     from kit.upstream import open_upstream
@@ -161,12 +163,14 @@ def serve_one(name: str, settings: Settings, *, transport: str, host: str, port:
                 await serve_stdio(server)
             else:
                 at = DEFAULT_PORTS.get(name, ALL_TOGETHER_PORT) if port is None else port
-                await serve_http({name: server}, settings=settings, host=host, port=at, at_root=True)
+                await serve_http({name: server}, settings=settings, host=host, port=at, at_root=True, say=say)
 
     run(serve, settings=settings)
 
 
-def serve_all(started: Sequence[Launch], settings: Settings, *, host: str, port: int) -> None:
+def serve_all(
+    started: Sequence[Launch], settings: Settings, *, host: str, port: int, say: Callable[[str], None]
+) -> None:
     """Serve several servers in this process over HTTP and WebSocket; they call each other through a pool in memory."""
     _load_without_collecting()
     from kit.serve import run, serve_http
@@ -185,7 +189,7 @@ def serve_all(started: Sequence[Launch], settings: Settings, *, host: str, port:
     async def serve() -> None:
         async with Pool(groups, internal_key=key.get_secret_value().encode()) as pool:
             callers.target = pool
-            await serve_http(servers, settings=settings, host=host, port=port, at_root=False)
+            await serve_http(servers, settings=settings, host=host, port=port, at_root=False, say=say)
 
     run(serve, settings=settings)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from host.door import INTERRUPTED, OK, Session
+from host.session import INTERRUPTED, OK, Session
 
 if TYPE_CHECKING:
     from host.app import Workspace
@@ -72,13 +72,15 @@ def serve(
     """Serve one server on stdio, HTTP or WebSocket."""
     import os
 
+    from host.announce import Announcer
     from host.app import load_settings, serve_one, with_roots
     from stoa.errors import BadInput
 
     if transport == "stdio" and port is not None:
         raise BadInput("--port means nothing on stdio.", hint="Add --transport http.")
     settings = with_roots(load_settings(os.environ), root or (), force=force_root)
-    serve_one(server, _louder(context, settings), transport=transport, host=host, port=port)
+    say = Announcer([server], _session(context).output)
+    serve_one(server, _louder(context, settings), transport=transport, host=host, port=port, say=say)
 
 
 @app.command(rich_help_panel="Servers")
@@ -88,10 +90,13 @@ def up(
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8080,
 ) -> None:
     """Serve all of mcp.json's own servers together, over HTTP and WebSocket."""
+    from host.announce import Announcer
     from host.app import serve_all
 
     work = _workspace(context)
-    serve_all(work.ours(), _louder(context, work.settings), host=host, port=port)
+    ours = work.ours()
+    say = Announcer([launch.name for launch in ours], _session(context).output)
+    serve_all(ours, _louder(context, work.settings), host=host, port=port, say=say)
 
 
 @app.command(rich_help_panel="Servers")

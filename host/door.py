@@ -6,76 +6,29 @@ away, 130 interrupted.
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import cast
 
 from typer import Abort
 from typer.exceptions import TyperException
 
-from stoa.errors import BadInput, Conflict, Denied, Fault, NotFound, OutcomeUnknown, StoaError, Unavailable
+from host.cli import app
+from host.session import BAD_INPUT, INTERRUPTED, OK, TOOL_FAILED, Session, exit_code
+from stoa.errors import BadInput, Fault, StoaError
 
-if TYPE_CHECKING:
-    from typer import Typer
+__all__ = ["hoist", "run_command"]
 
-    from host.output import Output
-
-__all__ = [
-    "BAD_INPUT",
-    "INTERRUPTED",
-    "OK",
-    "TOOL_FAILED",
-    "UNAVAILABLE",
-    "Session",
-    "exit_code",
-    "hoist",
-    "run_command",
-]
-
-OK: Final = 0
-TOOL_FAILED: Final = 1
-BAD_INPUT: Final = 2
-UNAVAILABLE: Final = 3
-INTERRUPTED: Final = 130
-
-_CODES: dict[type[StoaError], int] = {
-    BadInput: BAD_INPUT,
-    NotFound: BAD_INPUT,
-    Denied: TOOL_FAILED,
-    Conflict: TOOL_FAILED,
-    OutcomeUnknown: TOOL_FAILED,
-    Fault: TOOL_FAILED,
-    Unavailable: UNAVAILABLE,
-}
 _FLAGS = ("--json", "--verbose")
 _VALUED = ("--config",)
 
 
-@dataclass
-class Session:
-    """The global options, and whether a command has already told its own end."""
-
-    as_json: bool = False
-    verbose: bool = False
-    config: Path | None = None
-    has_answered: bool = field(default=False, init=False)
-
-    @property
-    def output(self) -> "Output":
-        from host.output import Output
-
-        return Output(as_json=self.as_json, verbose=self.verbose)
-
-
 def run_command(argv: Sequence[str]) -> int:
     """Do what the words say and return the exit code."""
-    from host.cli import app
-
     words = hoist(argv)
     session = Session(as_json="--json" in words[: _globals(words)], verbose="--verbose" in words[: _globals(words)])
     try:
-        code = _run(app, words, session)
+        code = _run(words, session)
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read us has gone, as `head` does. What is still buffered must not be tried again at exit.
@@ -101,10 +54,6 @@ def hoist(argv: Sequence[str]) -> list[str]:
     return front + rest
 
 
-def exit_code(error: StoaError) -> int:
-    return next((code for kind, code in _CODES.items() if isinstance(error, kind)), TOOL_FAILED)
-
-
 def _globals(words: Sequence[str]) -> int:
     """How many words stand before the command."""
     at = 0
@@ -113,34 +62,30 @@ def _globals(words: Sequence[str]) -> int:
     return at
 
 
-def _run(app: "Typer", words: Sequence[str], session: Session) -> int:
+def _run(words: Sequence[str], session: Session) -> int:
     try:
         code = app(args=list(words), prog_name="stoa", standalone_mode=False, obj=session)
     except TyperException as error:
-        hint = f"See `{_command(error)} --help`."
         said = error.format_message().strip().replace("Value error, ", "")  # pydantic's words, inside typer's
-        session.output.error("bad_input", said or "Nothing to do.", hint)
+        session.output.error("bad_input", said or "Nothing to do.", f"See `{_command(error)} --help`.")
         return BAD_INPUT
+    except SystemExit as error:  # typer's way out when nobody reads any more
+        if isinstance(error.__context__, BrokenPipeError):
+            raise error.__context__ from None
+        return error.code if isinstance(error.code, int) else TOOL_FAILED
     except (KeyboardInterrupt, Abort):
         code = INTERRUPTED
-    except BrokenPipeError:
-        raise
     except BaseException as error:  # noqa: BLE001 - the top: whatever comes, people get a sentence and an exit code
-        if isinstance(error, SystemExit):
-            return error.code if isinstance(error.code, int) else TOOL_FAILED
         leaf = _leaf(error)
-        if session.verbose:
-            import traceback
-
-            traceback.print_exception(error)
-        if isinstance(leaf, KeyboardInterrupt):
-            code = INTERRUPTED
-        elif isinstance(leaf, BrokenPipeError):
+        if isinstance(leaf, BrokenPipeError):
             raise leaf from None
-        else:
+        if session.verbose:
+            traceback.print_exception(error)
+        if not isinstance(leaf, KeyboardInterrupt):
             known = leaf if isinstance(leaf, StoaError) else _unforeseen(leaf)
             session.output.failure(known)
             return exit_code(known)
+        code = INTERRUPTED
     if code == INTERRUPTED and not session.has_answered:
         session.output.error("interrupted", "Interrupted.", "")
     return code if isinstance(code, int) else OK

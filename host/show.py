@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 from rich.console import Console
@@ -11,11 +12,15 @@ from rich.table import Table
 from rich.text import Text
 
 from host.answer import Answer, Step
-from host.doctor import Check
 from host.output import printable
 
-__all__ = ["answer", "checks", "result", "table", "tools"]
+if TYPE_CHECKING:  # showing needs no more than their names, and some of them are heavy
+    from host.doctor import Check
+    from host.ingest import Failed, Report
 
+__all__ = ["addresses", "answer", "checks", "ingested", "result", "table", "tools"]
+
+MOST_FAILURES_SHOWN = 20
 _MARKS = {"ok": ("ok  ", "green"), "note": ("note", "yellow"), "bad": ("bad ", "bold red")}
 
 
@@ -78,13 +83,42 @@ def answer(console: Console, given: Answer, record: str | None) -> None:
     )
 
 
-def checks(console: Console, found: Iterable[Check]) -> None:
+def checks(console: Console, found: "Iterable[Check]") -> None:
     rows: list[Sequence[str | Text]] = []
     for check in found:
         mark, style = _MARKS[check.verdict]
         said = Text.assemble(printable(check.found), (f"  {check.remedy}" if check.remedy else "", "dim"))
         rows.append((Text(mark, style=style), Text(check.what, style="bold"), said))
     table(console, (), rows)
+
+
+def ingested(console: Console, report: "Report", *, interrupted: bool) -> None:
+    """What became of the documents; failures by name."""
+    new = sum(each.created for each in report.done)
+    passages = sum(each.chunks for each in report.done)
+    known = len(report.done) - new
+    parts = [f"{_count(new, 'document')} ingested"]
+    if known:
+        parts.append(f"{known} known before")
+    parts.append(_count(passages, "passage"))
+    if report.failed:
+        parts.append(f"{len(report.failed)} failed")
+    if report.left:
+        parts.append(f"{report.left} left")
+    console.print(Text(", ".join(parts) + "."), soft_wrap=True)
+    for each in report.failed[:MOST_FAILURES_SHOWN]:
+        console.print(_failure(each), soft_wrap=True)
+    if len(report.failed) > MOST_FAILURES_SHOWN:
+        console.print(Text(f"  … and {len(report.failed) - MOST_FAILURES_SHOWN} more; --json lists all."))
+    if interrupted:
+        console.print(Text("Interrupted. What is done stays; run the same command again for the rest."))
+
+
+def addresses(console: Console, served: Iterable[tuple[str, str, str]]) -> None:
+    """Name, HTTP and WebSocket address of what is served now."""
+    for name, http, websocket in served:
+        console.print(Text.assemble((name, "bold"), f"  {http}  {websocket}"), soft_wrap=True)
+    console.print(Text("Ctrl-C ends it.", style="dim"))
 
 
 def result(console: Console, structured: JsonValue, text: str) -> None:
@@ -127,3 +161,12 @@ def _with_marks(paragraph: str, style: str) -> Text:
     text = Text(paragraph, style=style)
     text.highlight_regex(r"\[\d+\]", "bold green")
     return text
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _failure(failed: "Failed") -> Text:
+    said = failed.message if failed.label in failed.message else f"{failed.label}: {failed.message}"
+    return Text.assemble("  ", (printable(said), "red"), (f" {printable(failed.hint)}" if failed.hint else "", "dim"))

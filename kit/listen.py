@@ -21,7 +21,7 @@ from stoa.errors import BadInput
 from stoa.settings import Settings
 from stoa.wire import MAX_MESSAGE_BYTES, PING_SECONDS, PING_TIMEOUT_SECONDS
 
-__all__ = ["serve"]
+__all__ = ["say_on_stderr", "serve"]
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than the usual idle limits of clients and proxies: who closes first must not be us, or requests are lost."""
@@ -29,7 +29,7 @@ KEEP_ALIVE_SECONDS = 75
 BACKLOG = 2048
 
 
-def _say(line: str) -> None:
+def say_on_stderr(line: str) -> None:
     sys.stderr.write(line + "\n")
     sys.stderr.flush()
 
@@ -43,7 +43,7 @@ async def serve(
     at_root: bool,
     event_store: EventStore | None = None,
     retry_ms: int | None = None,
-    say: Callable[[str], None] = _say,
+    say: Callable[[str], None] = say_on_stderr,
 ) -> None:
     """Serve until told to stop. Says where (on stderr) as soon as requests are answered."""
     application = build(

@@ -30,16 +30,25 @@ async def serve_stdio(server: Server) -> None:
     await stdio.serve_stdio(server)
 
 
-async def serve_http(servers: Mapping[str, Server], *, settings: Settings, host: str, port: int, at_root: bool) -> None:
-    """Serve over HTTP and WebSocket until told to stop. Port 0 takes a free one; stderr says which.
+async def serve_http(
+    servers: Mapping[str, Server],
+    *,
+    settings: Settings,
+    host: str,
+    port: int,
+    at_root: bool,
+    say: Callable[[str], None] | None = None,
+) -> None:
+    """Serve over HTTP and WebSocket until told to stop. Port 0 takes a free one; `say`, else stderr, is told which.
 
     Raises `BadInput` for an address that cannot be used, or that others could reach while no auth is configured.
     """
     # HTTP is imported when it is served: a stdio server starts without it.
-    from kit.listen import serve
+    from kit.listen import say_on_stderr, serve
 
     _settle()
-    await serve(servers, settings=settings, host=host, port=port, at_root=at_root)
+    told = say or say_on_stderr
+    await serve(servers, settings=settings, host=host, port=port, at_root=at_root, say=told)
 
 
 def http_app(servers: Mapping[str, Server], *, settings: Settings, host: str, at_root: bool) -> "Starlette":

@@ -5,15 +5,14 @@ from pathlib import Path
 
 import anyio
 from pydantic import JsonValue
-from rich.console import Console
-from rich.text import Text
 
+from host import show
 from host.app import Workspace
 from host.corpus import installed as installed_documents
-from host.door import BAD_INPUT, INTERRUPTED, OK, UNAVAILABLE
-from host.ingest import TOOL, Failed, Item, Report, from_installed, from_paths, ingest
-from host.output import Output, printable
+from host.ingest import TOOL, Item, Report, from_installed, from_paths, ingest
+from host.output import Output
 from host.reach import unreachable
+from host.session import BAD_INPUT, INTERRUPTED, OK, UNAVAILABLE
 from stoa.errors import BadInput, Unavailable
 from stoa.principal import LOCAL
 
@@ -21,7 +20,6 @@ __all__ = ["ingest_all"]
 
 AT_ONCE_EACH = 4
 """Documents in flight on one replica: parsing is CPU work, so more would only wait there."""
-MOST_FAILURES_SHOWN = 20
 
 
 def ingest_all(work: Workspace, output: Output, paths: Sequence[Path], *, installed: bool, tags: Sequence[str]) -> int:
@@ -40,7 +38,10 @@ def ingest_all(work: Workspace, output: Output, paths: Sequence[Path], *, instal
         _send_all(work, output, items, report, tags=tags, at_once=at_once)
     except KeyboardInterrupt:
         interrupted = True
-    output.document(_document(report, interrupted=interrupted), lambda console: _show(console, report, interrupted))
+    output.document(
+        _document(report, interrupted=interrupted),
+        lambda console: show.ingested(console, report, interrupted=interrupted),
+    )
     if interrupted:
         return INTERRUPTED
     if report.failed and all(each.code == Unavailable.code for each in report.failed):
@@ -65,8 +66,13 @@ def _send_all(
                 principal=LOCAL,
                 at_once=at_once,
                 tags=tags,
-                on_item=bar.advance,
+                on_item=on_item,
             )
+
+    def on_item(label: str) -> None:
+        bar.advance(label)
+        if output.verbose:
+            output.note(f"{report.total - report.left} of {report.total}: {label}")
 
     if not items:
         return
@@ -93,33 +99,3 @@ def _document(report: Report, *, interrupted: bool) -> dict[str, JsonValue]:
         "left": report.left,
         "interrupted": interrupted,
     }
-
-
-def _show(console: Console, report: Report, interrupted: bool) -> None:
-    new = sum(each.created for each in report.done)
-    passages = sum(each.chunks for each in report.done)
-    known = len(report.done) - new
-    parts = [f"{_count(new, 'document')} ingested"]
-    if known:
-        parts.append(f"{known} known before")
-    parts.append(_count(passages, "passage"))
-    if report.failed:
-        parts.append(f"{len(report.failed)} failed")
-    if report.left:
-        parts.append(f"{report.left} left")
-    console.print(Text(", ".join(parts) + "."), soft_wrap=True)
-    for each in report.failed[:MOST_FAILURES_SHOWN]:
-        console.print(_failure(each), soft_wrap=True)
-    if len(report.failed) > MOST_FAILURES_SHOWN:
-        console.print(Text(f"  … and {len(report.failed) - MOST_FAILURES_SHOWN} more; --json lists all."))
-    if interrupted:
-        console.print(Text("Interrupted. What is done stays; run the same command again for the rest."))
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _failure(failed: Failed) -> Text:
-    said = failed.message if failed.label in failed.message else f"{failed.label}: {failed.message}"
-    return Text.assemble("  ", (printable(said), "red"), (f" {printable(failed.hint)}" if failed.hint else "", "dim"))

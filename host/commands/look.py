@@ -12,11 +12,11 @@ from host import show
 from host.app import ALL_TOGETHER_PORT, DEFAULT_PORTS, Workspace, default_home, installed_servers, open_workspace
 from host.arguments import check, from_json, from_words, skeleton
 from host.doctor import examine
-from host.door import BAD_INPUT, OK, TOOL_FAILED, UNAVAILABLE, exit_code
 from host.output import Output
 from host.rank import Index, tool_text
 from host.reach import catalogue_of, unreachable
 from host.schema import Schema
+from host.session import BAD_INPUT, OK, TOOL_FAILED, UNAVAILABLE, exit_code
 from pool.catalogue import Catalogue, ToolInfo
 from pool.status import ReplicaStatus, Served
 from stoa.errors import BadInput, NotFound, StoaError

@@ -10,10 +10,10 @@ from pydantic import JsonValue
 from host import show, transcript
 from host.answer import Answer, Step
 from host.app import Workspace
-from host.door import OK, TOOL_FAILED
 from host.llm.choose import Choice, choose
 from host.output import Output
 from host.run import run
+from host.session import OK, TOOL_FAILED
 from stoa.clock import SystemClock
 from stoa.errors import StoaError
 from stoa.principal import LOCAL

@@ -11,8 +11,8 @@ from host.app import Workspace
 from host.commands.bring import ingest_all
 from host.commands.look import call_tool, list_servers, list_tools
 from host.commands.work import run_task
-from host.door import BAD_INPUT, OK, TOOL_FAILED, UNAVAILABLE
 from host.output import Output
+from host.session import BAD_INPUT, OK, TOOL_FAILED, UNAVAILABLE
 from stoa.errors import BadInput, NotFound, StoaError
 from tests.host.shelf import Inbox, Shelf, dead, workspace
 

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from host.door import exit_code, hoist, run_command
+from host.door import hoist, run_command
+from host.session import exit_code
 from stoa.errors import BadInput, Conflict, Denied, Fault, NotFound, OutcomeUnknown, StoaError, Unavailable
 
 

@@ -1,0 +1,46 @@
+"""Telling where servers can be reached, once all of them can be."""
+
+import re
+from collections.abc import Sequence
+
+from pydantic import JsonValue
+
+from host import show
+from host.output import Output
+
+__all__ = ["Announcer"]
+
+_ADDRESS = re.compile(r"https?://\S+")
+
+
+class Announcer:
+    """Called with the kit's lines, one for each server in order; writes when the last one has come."""
+
+    def __init__(self, names: Sequence[str], output: Output) -> None:
+        self._names = tuple(names)
+        self._output = output
+        self._addresses: list[str] = []
+
+    def __repr__(self) -> str:
+        return f"<Announcer {len(self._addresses)} of {len(self._names)}>"
+
+    def __call__(self, line: str) -> None:
+        found = _ADDRESS.search(line)
+        if found is None:
+            self._output.note(line)
+            return
+        self._addresses.append(found.group())
+        if len(self._addresses) == len(self._names):
+            self._announce(list(zip(self._names, self._addresses, strict=True)))
+
+    def _announce(self, served: Sequence[tuple[str, str]]) -> None:
+        document: dict[str, JsonValue] = {
+            "servers": [{"server": name, "http": http, "ws": _websocket(http)} for name, http in served]
+        }
+
+        rows = [(name, http, _websocket(http)) for name, http in served]
+        self._output.document(document, lambda console: show.addresses(console, rows))
+
+
+def _websocket(http: str) -> str:
+    return f"ws{http.removeprefix('http')}/ws"
