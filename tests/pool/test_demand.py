@@ -2,16 +2,19 @@
 
 import anyio
 
-from tests.pool.stage import call, open_pool, quick, raw, until
+from tests.pool.stage import call, children, open_pool, quick, raw, until
 
 
 async def test_one_call_at_a_time_needs_one_replica() -> None:
+    before = len(children())
     async with open_pool(quick("lazy", raw(), replicas=3)) as pool:
         assert "0/3 ready" in repr(pool)
         await pool.tools()
         for _ in range(3):
             await call(pool, "lazy.echo", {"text": "one"})
         assert "1/3 ready" in repr(pool)
+        # The others have not even been started.
+        assert len(children()) == before + 1
 
 
 async def test_calls_at_once_start_more_replicas_and_status_starts_all() -> None:
