@@ -147,6 +147,12 @@ def _install_slow_tools(example: Example) -> None:
         return "counted"
 
     @read
+    async def boast(characters: int) -> str:
+        """Say at length that it goes well."""
+        await current_call().progress(1, 2, "x" * characters)
+        return "done"
+
+    @read
     async def wait() -> str:
         """Wait until it is let go, or cancelled."""
         example.waiting.set()
