@@ -5,8 +5,7 @@ from collections.abc import Sequence
 
 from pydantic import JsonValue
 
-from host import show
-from host.output import Output
+from host.session import Session
 
 __all__ = ["Announcer"]
 
@@ -16,9 +15,9 @@ _ADDRESS = re.compile(r"https?://\S+")
 class Announcer:
     """Called with the kit's lines, one for each server in order; writes when the last one has come."""
 
-    def __init__(self, names: Sequence[str], output: Output) -> None:
+    def __init__(self, names: Sequence[str], session: Session) -> None:
         self._names = tuple(names)
-        self._output = output
+        self._session = session
         self._addresses: list[str] = []
 
     def __repr__(self) -> str:
@@ -27,19 +26,21 @@ class Announcer:
     def __call__(self, line: str) -> None:
         found = _ADDRESS.search(line)
         if found is None:
-            self._output.note(line)
+            self._session.output.note(line)
             return
         self._addresses.append(found.group())
         if len(self._addresses) == len(self._names):
             self._announce(list(zip(self._names, self._addresses, strict=True)))
 
     def _announce(self, served: Sequence[tuple[str, str]]) -> None:
+        from host import show  # it brings rich, which a server on stdio has no use for
+
         document: dict[str, JsonValue] = {
             "servers": [{"server": name, "http": http, "ws": _websocket(http)} for name, http in served]
         }
 
         rows = [(name, http, _websocket(http)) for name, http in served]
-        self._output.document(document, lambda console: show.addresses(console, rows))
+        self._session.output.document(document, lambda console: show.addresses(console, rows))
 
 
 def _websocket(http: str) -> str:

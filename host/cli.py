@@ -38,7 +38,9 @@ def options(
     context: typer.Context,
     config: Annotated[
         Path | None,
-        typer.Option(help="The mcp.json to use; else ./mcp.json, STOA_HOME/mcp.json, every installed server."),
+        typer.Option(
+            metavar="FILE", help="The mcp.json to use; else ./mcp.json, STOA_HOME/mcp.json, every installed server."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Print tracebacks and more of the log.")] = False,
@@ -65,7 +67,8 @@ def serve(
     host: Host = "127.0.0.1",
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Else the server's own port.")] = None,
     root: Annotated[
-        list[Path] | None, typer.Option(help="A folder that the server may read; may be given several times.")
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="A folder that the server may read; may be given several times."),
     ] = None,
     force_root: Annotated[bool, typer.Option("--force-root", help="Allow / and the home folder as roots.")] = False,
 ) -> None:
@@ -79,7 +82,7 @@ def serve(
     if transport == "stdio" and port is not None:
         raise BadInput("--port means nothing on stdio.", hint="Add --transport http.")
     settings = with_roots(load_settings(os.environ), root or (), force=force_root)
-    say = Announcer([server], _session(context).output)
+    say = Announcer([server], _session(context))
     serve_one(server, _louder(context, settings), transport=transport, host=host, port=port, say=say)
 
 
@@ -95,7 +98,7 @@ def up(
 
     work = _workspace(context)
     ours = work.ours()
-    say = Announcer([launch.name for launch in ours], _session(context).output)
+    say = Announcer([launch.name for launch in ours], _session(context))
     serve_all(ours, _louder(context, work.settings), host=host, port=port, say=say)
 
 
@@ -124,7 +127,7 @@ def call(
     context: typer.Context,
     tool: Annotated[str, typer.Argument(metavar="SERVER.TOOL", help="As `stoa tools` lists it.")],
     words: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Arguments, typed by the tool's schema.")
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Arguments, typed by the tool's schema.")
     ] = None,
     args: Annotated[str | None, typer.Option(metavar="JSON", help="All arguments as one JSON object.")] = None,
 ) -> int:
@@ -137,11 +140,13 @@ def call(
 @app.command(rich_help_panel="Work")
 def ingest(
     context: typer.Context,
-    paths: Annotated[list[Path] | None, typer.Argument(metavar="[PATH]...", help="Files and folders.")] = None,
+    paths: Annotated[list[Path] | None, typer.Argument(metavar="PATH", help="Files and folders.")] = None,
     installed: Annotated[
         bool, typer.Option("--installed", help="The descriptions of the Python packages installed beside Stoa.")
     ] = False,
-    tag: Annotated[list[str] | None, typer.Option(help="Put this tag on every document; may be repeated.")] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(metavar="TAG", help="Put this tag on every document; may be repeated.")
+    ] = None,
 ) -> int:
     """Read documents and send them to the content server."""
     from host.commands.bring import ingest_all
@@ -161,7 +166,7 @@ def run(
     server: Servers = None,
     model: Annotated[
         str | None,
-        typer.Option(help="planner, openai[:NAME], anthropic[:NAME] or openai-compatible:URL#NAME."),
+        typer.Option(metavar="MODEL", help="planner, openai[:NAME], anthropic[:NAME] or openai-compatible:URL#NAME."),
     ] = None,
     planner: Annotated[bool, typer.Option("--planner", help="No model, also when keys are set.")] = False,
     allow_writes: Annotated[
