@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from servers.content.formats.markdown import front_matter_end
+from servers.content.formats.front_matter import front_matter_end
 
 __all__ = ["Chunk", "split"]
 

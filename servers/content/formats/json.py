@@ -11,7 +11,7 @@ from stoa.errors import BadInput
 
 __all__ = ["read"]
 
-_TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)|[\[{]|[\]}]', re.DOTALL)  # possessive: never looks back
+_TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[{]|[\]}]', re.DOTALL)  # possessive: never looks back
 _WORDS = {True: "true", False: "false", None: "null"}
 _TITLE_KEYS = ("title", "name", "headline", "subject", "$id", "id")
 

@@ -1,4 +1,4 @@
-"""Markdown: the text is kept as it is; markdown-it-py finds the title. Front matter is known and never a heading."""
+"""Markdown: the text is kept as it is; markdown-it-py finds the title."""
 
 import re
 
@@ -6,34 +6,19 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from servers.content.formats.draft import Draft
+from servers.content.formats.front_matter import front_matter_end, front_title
 from servers.content.formats.limits import MAX_HEADING_SEARCH_CHARACTERS
 
-__all__ = ["front_matter_end", "read"]
+__all__ = ["read"]
 
-_FRONT_TITLE = re.compile(r"^title[ \t]*[:=][ \t]*(.+?)[ \t]*$", re.MULTILINE | re.IGNORECASE)
 _HTML_HEADING = re.compile(r"<h1\b[^>]{0,500}>(.{1,2000}?)</h1>", re.DOTALL | re.IGNORECASE)
 _HTML_TAG = re.compile(r"<[^<>]{0,1000}>")
-
-
-def front_matter_end(text: str) -> int:
-    """Where the YAML (`---`) or TOML (`+++`) block at the start ends, 0 when there is none."""
-    fence = text[:3]
-    if fence not in ("---", "+++") or text[3:4] not in ("\n", "\r"):
-        return 0
-    closing = re.compile(rf"^(?:{re.escape(fence)}|\.\.\.)[ \t]*$", re.MULTILINE).search(text, 4, 65536)
-    if closing is None:
-        return 0
-    inside = text[4 : closing.start()]
-    return closing.end() if re.match(r"\s*(?:[\w\"'.-]+\s*[:=]|#)", inside) else 0
 
 
 def read(text: str) -> Draft:
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     start = front_matter_end(text)
-    in_front = _FRONT_TITLE.search(text[:start])
-    if in_front is not None:
-        return Draft(in_front.group(1).strip("\"'"), text)
-    return Draft(_first_heading(text[start : start + MAX_HEADING_SEARCH_CHARACTERS]), text)
+    return Draft(front_title(text) or _first_heading(text[start : start + MAX_HEADING_SEARCH_CHARACTERS]), text)
 
 
 def _first_heading(text: str) -> str | None:
@@ -43,11 +28,11 @@ def _first_heading(text: str) -> str | None:
     opening: str | None = None
     tokens = parser.parse(text)
     for index, token in enumerate(tokens):
-        if token.type == "heading_open":
+        if token.type == "heading_open" and (token.tag == "h1" or index == 0):
             title = _plain(tokens[index + 1].content)
             if token.tag == "h1" and title:
                 return title
-            opening = title if index == 0 else opening
+            opening = opening or title or None
         elif token.type == "html_block" and (heading := _HTML_HEADING.search(token.content)) is not None:
             title = " ".join(_HTML_TAG.sub(" ", heading.group(1)).split())
             if title:

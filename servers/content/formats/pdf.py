@@ -28,7 +28,7 @@ _CHILD = Path(__file__).with_name("pdf_child.py")
 _LIMITS = (MAX_PDF_PAGES, MAX_MARKDOWN_CHARACTERS, MAX_PDF_CPU_SECONDS, MAX_PDF_MEMORY_BYTES)
 _KEPT_VARIABLES = ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "TEMP", "TMPDIR")  # the child needs none of our secrets
 _NO_TITLE = re.compile(
-    r"\s*(?:untitled.*|\(?anonymous\)?|unspecified|title|.*\.(?:docx?|indd|tex|dvi|qxd|pptx?))?\s*", re.IGNORECASE
+    r"(?:untitled.*|\(?anonymous\)?|unspecified|title|.*\.(?:docx?|indd|tex|dvi|qxd|pptx?))?", re.IGNORECASE
 )
 _AGAIN = "Transfer or export the whole file again."
 
@@ -127,6 +127,7 @@ def _clean(text: str) -> str:
 
 def _title(answer: _Answer) -> str | None:
     """From the metadata, else the outline when that has one entry at the top, which then names the document."""
-    if not _NO_TITLE.fullmatch(answer.title):
-        return answer.title
+    title = answer.title[:1000].strip()
+    if not _NO_TITLE.fullmatch(title):
+        return title
     return answer.outline[0] if len(answer.outline) == 1 else None

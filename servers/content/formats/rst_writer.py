@@ -16,7 +16,7 @@ __all__ = ["write"]
 
 _MAX_SUBSTITUTION_LEVELS = 4
 _MAX_SUBSTITUTIONS = 20_000
-_ROLE = re.compile(r":([\w:+.-]+):`([^`]*)`", re.DOTALL)
+_ROLE = re.compile(r":([\w:+.-]{1,60}):`([^`]{0,2000})`")
 _DIRECTIVE = re.compile(r"\s*\.\. ([\w:+.-]+)::[ \t]*(.*)")
 # fmt: off
 _CODE_DIRECTIVES = frozenset({

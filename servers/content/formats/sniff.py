@@ -7,6 +7,7 @@ import re
 from email.message import Message
 from pathlib import PurePosixPath
 
+from servers.content.formats.front_matter import front_matter_end
 from stoa.errors import BadInput
 
 __all__ = [
@@ -226,7 +227,6 @@ def _looks_like_markup(text: str) -> str | None:
 
 _MARKDOWN_SIGNS = (
     (3, re.compile(r"^ {0,3}```", re.MULTILINE)),
-    (3, re.compile(r"\A---\n(?:[\w-]+:.*\n|[ -].*\n){1,100}(?:---|\.\.\.)\n")),
     (2, re.compile(r"^#{1,6} \S", re.MULTILINE)),
     (2, re.compile(r"\[[^\[\]\n]{0,200}\]\([^()\s]{1,500}\)")),
     (2, re.compile(r"^ {0,3}\|?(?: *:?-{3,}:? *\|)+", re.MULTILINE)),
@@ -248,7 +248,8 @@ _UNDERLINE = re.compile(r"^[^\s|>#][^\n]{0,200}\n(?:={3,}|-{3,})[ \t]*$", re.MUL
 
 
 def _score_markdown(text: str) -> int:
-    return sum(weight for weight, sign in _MARKDOWN_SIGNS if sign.search(text))
+    front = 3 if front_matter_end(text) else 0
+    return front + sum(weight for weight, sign in _MARKDOWN_SIGNS if sign.search(text))
 
 
 def _prose_type(text: str) -> str:

@@ -37,7 +37,9 @@ class _Element(Protocol):
 
 
 def read(text: str) -> Draft:
-    text = _DECLARATION.sub(_newlines, text, count=1)  # `decode` has read the bytes; what they declare counts no more
+    declaration = _DECLARATION.match(text)  # `decode` has read the bytes; what they declare counts no more
+    if declaration is not None:
+        text = "\n" * declaration[0].count("\n") + text[declaration.end() :]
     if text.count("</") + text.count("/>") > MAX_XML_ELEMENTS:
         raise BadInput(f"The XML has more than {MAX_XML_ELEMENTS:,} elements.", hint="Split it into smaller documents.")
     for tag in _LONG_TAG.finditer(text):
@@ -113,10 +115,6 @@ def _parse(data: bytes) -> _Element:
     if root is None:
         raise BadInput("The XML has no root element.", hint="Correct it, or send it as text/plain.")
     return root
-
-
-def _newlines(match: re.Match[str]) -> str:
-    return "\n" * match[0].count("\n")
 
 
 def _first_line(error: object) -> str:

@@ -3,7 +3,7 @@
 import pytest
 
 from servers.content.formats.extract import extract
-from servers.content.formats.markdown import front_matter_end
+from servers.content.formats.front_matter import front_matter_end
 
 
 def title(text: str, media_type: str = "text/markdown") -> str | None:

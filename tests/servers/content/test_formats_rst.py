@@ -70,7 +70,8 @@ def test_no_file_is_read_and_nothing_raw_comes_through(tmp_path: Path) -> None:
     secret = tmp_path / "secret.txt"
     secret.write_text("the secret")
     found = read(
-        f"Text\n\n.. include:: {secret}\n\n.. raw:: html\n   :file: {secret}\n\n.. raw:: html\n\n   <script>x</script>\n\n"
+        f"Text\n\n.. include:: {secret}\n\n.. raw:: html\n   :file: {secret}\n\n"
+        ".. raw:: html\n\n   <script>x</script>\n\n"
         f".. csv-table:: t\n   :file: {secret}\n\n.. literalinclude:: {secret}\n"
     )
     assert found.markdown == "Text"
