@@ -1,6 +1,8 @@
 """Distributions as documents."""
 
 from email.message import Message
+from importlib.metadata import distributions
+from pathlib import Path
 
 import pytest
 
@@ -58,3 +60,12 @@ def test_the_installed_documents_are_many_and_each_name_stands_once_in_order() -
     assert names == sorted(set(names))
     assert {"pytest", "anyio", "pydantic"} <= set(names)
     assert installed() == found
+
+
+def test_of_two_with_one_name_the_one_that_python_imports_is_taken(tmp_path: Path) -> None:
+    for number, spelling in enumerate(("some_thing", "Some.Thing"), start=1):
+        folder = tmp_path / str(number) / f"{spelling}-{number}.dist-info"
+        folder.mkdir(parents=True)
+        (folder / "METADATA").write_text(f"Name: {spelling}\nVersion: {number}\nSummary: Does things\n", "utf-8")
+    found = installed(distributions(path=[str(tmp_path / "1"), str(tmp_path / "2")]))
+    assert [each.title for each in found] == ["some_thing 1"]

@@ -89,9 +89,10 @@ def test_a_code_block_that_began_before_the_passage_is_closed_by_its_first_fence
 
 
 def test_a_whole_sentence_is_preferred_to_half_of_one() -> None:
-    found = best_extract("and copies the text. This copies the text.", weights("copy text"))
-    assert found is not None
-    assert found.text.endswith("This copies the text.")
+    for half in ("and copies the text", "Copy text by @somebody in #12345"):
+        found = best_extract(f"{half}\n\nThis copies the text.\n", weights("copy text"))
+        assert found is not None
+        assert found.text == "This copies the text."
 
 
 @given(st.text(alphabet="ab .!?\n#`-*[]()|\t", max_size=400))
