@@ -178,13 +178,10 @@ def test_a_folder_is_read_through_and_only_documents_are_sent(
 
 
 def test_a_file_that_is_named_is_sent_whatever_it_is_called_and_only_once(
-    home: Path, folder: Path, as_json: Output
+    home: Path, folder: Path, as_json: Output, capsys: Capture
 ) -> None:
-    inbox = Inbox(home)
-    assert (
-        bring(workspace(home, inbox.group()), as_json, folder / "picture.png", folder / "deep" / ".." / "picture.png")
-        == OK
-    )
+    twice = (folder / "picture.png", folder / "deep" / ".." / "picture.png")
+    assert bring(workspace(home, Inbox(home).group()), as_json, *twice) == OK
     assert [Path(each["name"]).name for each in document(capsys)["ingested"]] == ["picture.png"]
 
 
