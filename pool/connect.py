@@ -96,8 +96,15 @@ async def open_connection(
             if isinstance(cause, MCPError):
                 raise _explain(cause, spec, server=server, told=link.explain()) from cause
             raise cause from None
-        connection = Connection(client, server=server, lost=link.lost, lose=link.lose, explain=link.explain)
         tasks = await stack.enter_async_context(anyio.create_task_group())
+        connection = Connection(
+            client,
+            server=server,
+            lost=link.lost,
+            lose=link.lose,
+            explain=link.explain,
+            apart=tasks if isinstance(spec, InProcessSpec) else None,
+        )
         tasks.start_soon(_listen, client, connection, on_tools_changed)
         yield connection
         tasks.cancel_scope.cancel()

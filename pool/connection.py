@@ -8,6 +8,7 @@ from typing import TypeVar, cast
 
 import anyio
 import mcp_types as types
+from anyio.abc import TaskGroup
 from mcp.client import Client
 from mcp.shared.dispatcher import ProgressFnT
 from mcp.shared.exceptions import MCPError
@@ -33,12 +34,23 @@ HTTP_DETAIL = "io.stoa/http"
 
 
 class Connection:
-    """`lost` is set once the session is of no more use; `explain` then says why, for people."""
+    """`lost` is set once the session is of no more use; `explain` then says why, for people.
+
+    `apart` is where questions run whose answers cannot be waited for in the caller's own task.
+    """
 
     def __init__(
-        self, client: Client, *, server: str, lost: anyio.Event, lose: Callable[[str], None], explain: Callable[[], str]
+        self,
+        client: Client,
+        *,
+        server: str,
+        lost: anyio.Event,
+        lose: Callable[[str], None],
+        explain: Callable[[], str],
+        apart: TaskGroup | None = None,
     ) -> None:
         self._client = client
+        self._apart = apart
         self._server = server
         self._lose = lose
         self.lost = lost
@@ -119,7 +131,7 @@ class Connection:
         if self.lost.is_set():
             raise Lost(self.explain(), sent=False)
         try:
-            return await question()
+            return await (question() if self._apart is None else _run_apart(self._apart, question))
         except MCPError as error:
             raise self._translate(error) from error
         except ValidationError as error:
@@ -143,6 +155,38 @@ class Connection:
         if self.lost.is_set():
             return Lost(self.explain(), sent=failure.sent)
         return failure
+
+
+async def _run_apart(tasks: TaskGroup, question: Callable[[], Awaitable[T]]) -> T:
+    """Ask in a task of its own, so that whoever waits can leave at once.
+
+    A server in this process runs in the task that asks; a tool of it that sits in a thread cannot be cancelled, and
+    would hold its caller past every deadline.
+    """
+    done = anyio.Event()
+    scope = anyio.CancelScope()
+    answers: list[T] = []
+    errors: list[Exception] = []
+
+    async def run() -> None:
+        try:
+            with scope:
+                answers.append(await question())
+        except Exception as error:  # noqa: BLE001 - carried over to the caller, below
+            errors.append(error)
+        finally:
+            done.set()
+
+    tasks.start_soon(run)
+    try:
+        await done.wait()
+    finally:
+        scope.cancel()
+    if errors:
+        raise errors[0]
+    if not answers:
+        raise Lost("The connection was closed.")
+    return answers[0]
 
 
 def read_failure(error: MCPError) -> Lost | Refusal:
