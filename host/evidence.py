@@ -26,6 +26,8 @@ questions of tests/data/questions.json: at 0.65 every right package is still cit
 is not."""
 MAX_CITATIONS = 3
 
+FENCES = ("```", "~~~")
+
 _RANK_CONSTANT = 60
 """Of reciprocal rank fusion: Cormack, Clarke and Büttcher, SIGIR 2009."""
 
@@ -92,11 +94,16 @@ def conclude(question: str, results: Sequence[Sequence[Hit]]) -> Conclusion:
 
 def _with_numbers(citations: Sequence[Citation]) -> str:
     """The extracts below each other; the number stands behind the words, before the code that belongs to them."""
-    parts: list[str] = []
-    for citation in citations:
-        said, gap, code = citation.passage.partition("\n\n")
-        parts.append(f"{said} [{citation.number}]{gap}{code}")
-    return "\n\n".join(parts)
+    return "\n\n".join(_numbered(citation) for citation in citations)
+
+
+def _numbered(citation: Citation) -> str:
+    said, gap, code = citation.passage.partition("\n\n")
+    if said.startswith(FENCES):
+        return f"{citation.passage}\n\n[{citation.number}]"
+    if code.startswith(FENCES):
+        return f"{said} [{citation.number}]{gap}{code}"
+    return f"{citation.passage} [{citation.number}]"
 
 
 def _evidence(question: str, hits: Sequence[Hit]) -> list[Hit]:

@@ -1,7 +1,8 @@
 """How results look to a person: tables, answers, checks. Plain lines where stdout is no terminal."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
@@ -55,9 +56,11 @@ def tools(console: Console, found: Iterable[tuple[str, str, str, bool]]) -> None
 def answer(console: Console, given: Answer, record: str | None) -> None:
     console.print(Text(printable(given.task), style="bold"))
     console.print()
-    for paragraph in printable(given.text).split("\n\n"):
-        style = "cyan" if paragraph.startswith(("    ", "$ ", ">>> ")) else ""
-        _indented(console, _with_marks(paragraph, style), 2)
+    for kind, lines in _pieces(printable(given.text)):
+        if kind == "code":
+            _indented(console, Text(lines, style="cyan"), 6)
+        else:
+            _indented(console, _with_marks(lines), 2)
         console.print()
     if given.citations:
         console.print(Text("Sources", style="bold"))
@@ -157,10 +160,19 @@ def _short(value: JsonValue | Mapping[str, JsonValue]) -> str:
     return f'"{text[:60]}…"' if len(text) > 60 else f'"{text}"' if isinstance(value, str) else text
 
 
-def _with_marks(paragraph: str, style: str) -> Text:
-    text = Text(paragraph, style=style)
+def _with_marks(paragraph: str) -> Text:
+    text = Text(paragraph)
     text.highlight_regex(r"\[\d+\]", "bold green")
     return text
+
+
+def _pieces(markdown: str) -> Iterator[tuple[str, str]]:
+    """Paragraphs and code blocks in order; a code block stands by its place and colour, so its fences go."""
+    for number, piece in enumerate(re.split(r"^(?:```|~~~).*$", markdown, flags=re.MULTILINE)):
+        if number % 2:
+            yield "code", piece.strip("\n")
+        else:
+            yield from (("text", part.strip("\n")) for part in piece.split("\n\n") if part.strip())
 
 
 def _count(number: int, what: str) -> str:

@@ -100,3 +100,9 @@ def test_the_number_stands_before_the_code_of_a_citation() -> None:
     passage = f"{said}\n\n```\nlock.acquire()\n```\n"
     found = conclude(QUESTION, [[hit("a", passage)]])
     assert "[1]\n\n```\nlock.acquire()\n```" in found.text
+
+
+def test_the_number_of_a_citation_that_is_all_code_stands_behind_it() -> None:
+    code = "```\nlock = FileLock()\n\nlock.acquire()\n```"
+    found = conclude(QUESTION, [[hit("a", code)]])
+    assert found.text == f"{code}\n\n[1]"
