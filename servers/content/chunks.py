@@ -134,7 +134,6 @@ def _grouped(text: str, blocks: Iterable[_Block]) -> Iterator[Chunk]:
             fits = end - start < MIN_CHARACTERS and (not has_body or last_level < block.level)
         else:
             fits = not has_body or block.end - start <= TARGET_CHARACTERS
-            fits = fits and block.end - start <= MAX_WHOLE_CHARACTERS
         if not fits and end > start:
             yield from _cut(text, start, end, heading)
             start = end = block.start

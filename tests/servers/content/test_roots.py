@@ -3,7 +3,7 @@
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import anyio
@@ -135,7 +135,7 @@ async def test_a_pipe_or_socket_is_refused_without_waiting(
 
 
 @contextlib.contextmanager
-def _released(pipe: Path) -> Iterator[None]:
+def _released(pipe: Path) -> Generator[None]:
     """Lets go of a reader that waits at a pipe, so that a failing test ends."""
     try:
         yield
