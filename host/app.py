@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from host.launch import Launch, launches
 from pool.nearby import did_you_mean
 from pool.spec import GroupSpec, InProcessSpec
-from stoa.errors import BadInput, Fault, NotFound, Unavailable
+from stoa.errors import BadInput, Denied, Fault, NotFound, Unavailable
 from stoa.principal import Principal
 from stoa.settings import Settings
 from stoa.tools import ToolCaller, ToolCallers
@@ -119,18 +119,9 @@ def default_home(environ: Mapping[str, str]) -> Path:
 
 
 def with_roots(settings: Settings, roots: Sequence[Path], *, force: bool) -> Settings:
-    """The settings with these folders to read instead of STOA_ROOTS. Raises `BadInput` for one that is no folder, and
-    for `/` and the home folder unless they are forced."""
-    chosen = tuple(roots) or settings.roots
-    for root in chosen:
-        if not root.is_dir():
-            raise BadInput(f"The root {str(root)!r} is no folder.", hint="Give an existing folder with --root.")
-        if not force and root.resolve() in {Path(root.resolve().anchor), Path.home().resolve()}:
-            raise BadInput(
-                f"The root {str(root)!r} would let the server read everything below it.",
-                hint="Give a folder inside it, or add --force-root if that is what you want.",
-            )
-    return settings.model_copy(update={"roots": tuple(root.resolve() for root in chosen), "force_roots": force})
+    """The settings with these folders to read instead of STOA_ROOTS. The server itself refuses what goes too far."""
+    chosen = tuple(root.absolute() for root in roots) or settings.roots
+    return settings.model_copy(update={"roots": chosen, "force_roots": force or settings.force_roots})
 
 
 def installed_servers() -> tuple[str, ...]:
@@ -158,7 +149,7 @@ def serve_one(
     async def serve() -> None:
         async with AsyncExitStack() as stack:
             callers = await stack.enter_async_context(open_upstream(settings))
-            server = factory(settings, tools=callers)
+            server = _made(factory, settings, callers)
             if transport == "stdio":
                 await serve_stdio(server)
             else:
@@ -183,7 +174,7 @@ def serve_all(
     servers: dict[str, Server] = {}
     for launch in started:
         own = with_roots(settings, launch.roots, force=launch.forces_roots)
-        servers[launch.name] = _factory(launch.server)(own, tools=callers)
+        servers[launch.name] = _made(_factory(launch.server), own, callers)
     groups = [GroupSpec(name, (InProcessSpec(server.lowlevel),), trusted=True) for name, server in servers.items()]
 
     async def serve() -> None:
@@ -211,6 +202,13 @@ def _factory(name: str) -> _Factory:
         return cast("_Factory", found.load())
     except ImportError as error:
         raise Fault(f"The server {name!r} cannot be loaded: {error}.", hint="Install Stoa again.") from error
+
+
+def _made(factory: _Factory, settings: Settings, callers: ToolCallers) -> "Server":
+    try:
+        return factory(settings, tools=callers)
+    except Denied as error:  # whoever starts a server is nobody to be kept out: the settings are wrong
+        raise BadInput(error.message, hint=error.hint) from error
 
 
 class _Later:

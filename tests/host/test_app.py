@@ -65,22 +65,9 @@ def test_stoa_is_started_by_the_script_beside_this_python() -> None:
     assert Path(script).is_absolute()
 
 
-@pytest.mark.parametrize("root", [Path("/"), Path.home(), Path("/proc/..")])
-def test_a_root_that_gives_everything_away_has_to_be_forced(tmp_path: Path, root: Path) -> None:
-    settings = load_settings({"STOA_HOME": str(tmp_path)})
-    with pytest.raises(BadInput, match="everything below it") as caught:
-        with_roots(settings, [root], force=False)
-    assert "--force-root" in caught.value.hint
-    assert with_roots(settings, [root], force=True).roots == (root.resolve(),)
-
-
-def test_roots_are_folders_and_go_before_those_of_the_environment(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    (tmp_path / "file").write_text("", "utf-8")
+def test_roots_of_the_command_line_go_before_those_of_the_environment(tmp_path: Path) -> None:
     settings = load_settings({"STOA_HOME": str(tmp_path), "STOA_ROOTS": str(tmp_path / "a")})
     assert with_roots(settings, [], force=False).roots == (tmp_path / "a",)
-    assert with_roots(settings, [tmp_path / "b"], force=False).roots == (tmp_path / "b",)
-    for wrong in ("file", "nowhere"):
-        with pytest.raises(BadInput, match=wrong):
-            with_roots(settings, [tmp_path / wrong], force=False)
+    named = with_roots(settings, [Path("b")], force=True)
+    assert (named.roots, named.force_roots) == ((Path("b").absolute(),), True)
+    assert with_roots(named, [], force=False).force_roots

@@ -45,7 +45,7 @@ CASES: list[tuple[list[str], int, list[str]]] = [
     (["serve", "content", "--transport", "tcp"], 2, ["'tcp'", "'stdio'"]),
     (["serve", "content", "--port", "8082"], 2, ["--port", "--transport http"]),
     (["serve", "content", "--transport", "http", "--port", "99999"], 2, ["--port", "65535"]),
-    (["serve", "content", "--root", "/nowhere/at/all"], 2, ["/nowhere/at/all", "--root"]),
+    (["serve", "content", "--root", "/nowhere/at/all"], 2, ["root", "/nowhere/at/all"]),
     (["serve", "content", "--root", "/"], 2, ["'/'", "--force-root"]),
     (["config", "emacs"], 2, ["'emacs'", "'cursor'"]),
     (["--config", "nowhere.json", "servers"], 2, ["nowhere.json", "--config"]),
