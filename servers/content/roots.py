@@ -38,7 +38,7 @@ def check_roots(roots: Sequence[Path], *, force: bool, home: Path | None = None)
             what = "the whole file system" if real == Path(real.anchor) else "the home folder, keys and all"
             raise Denied(
                 f"The root {str(root)!r} is {what}; callers could read every document in it.",
-                hint="Name a folder that holds only what may be read, or force it (--force-root, STOA_FORCE_ROOTS=1) if you mean it.",
+                hint="Name a folder that holds only what may be read, or force it (--force-root, STOA_FORCE_ROOTS=1).",
             )
         if real not in checked:
             checked.append(real)

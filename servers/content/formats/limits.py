@@ -51,3 +51,5 @@ MAX_HEADING_SEARCH_CHARACTERS = 128 * 1024
 
 MAX_RST_PARAGRAPH_CHARACTERS = 32 * 1024
 """A longer one is taken as plain text: its inline markup costs the square of its length."""
+
+MAX_RST_COLUMNS = 100

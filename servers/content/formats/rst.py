@@ -3,18 +3,21 @@
 No transform of docutils runs: substitutions can be made to explode there, and the writer resolves links by itself.
 """
 
+import re
 import threading
 import time
 from types import SimpleNamespace
 from typing import cast
 
 from docutils import frontend, nodes
-from docutils.parsers.rst import Parser, roles, states
+from docutils.parsers.rst import Parser, directives, roles, states
+from docutils.parsers.rst.directives import tables
 from docutils.utils import new_document
 
 from servers.content.formats.draft import Draft
 from servers.content.formats.limits import (
     MAX_RST_CHARACTERS,
+    MAX_RST_COLUMNS,
     MAX_RST_CPU_SECONDS,
     MAX_RST_LINE_CHARACTERS,
     MAX_RST_PARAGRAPH_CHARACTERS,
@@ -26,6 +29,7 @@ __all__ = ["read"]
 
 _lock = threading.Lock()  # docutils keeps the roles that a document defines in a table of the module
 _NO_MESSAGES = 5
+_TABLE_BORDER = re.compile(r"\s*(?:\+(?:[-=]+\+)+|=+(?: +=+)+)[ \t]*$")
 
 
 def read(text: str) -> Draft:
@@ -57,12 +61,23 @@ def _check_size(text: str) -> None:
             hint="Split it, or send it as text/plain.",
         )
     for number, line in enumerate(text.splitlines(), 1):
+        border = _TABLE_BORDER.match(line)
+        if border is not None:
+            _check_columns(border[0].count("+") - 1 if "+" in border[0] else len(border[0].split()))
         if len(line) > MAX_RST_LINE_CHARACTERS:
             raise BadInput(
                 f"Line {number} of the reStructuredText has {len(line):,} characters; "
                 f"the limit is {MAX_RST_LINE_CHARACTERS:,}.",
                 hint="Wrap it, or send the document as text/plain.",
             )
+
+
+def _check_columns(columns: int) -> None:
+    if columns > MAX_RST_COLUMNS:
+        raise BadInput(
+            f"The reStructuredText has a table of {columns:,} columns; the limit is {MAX_RST_COLUMNS}.",
+            hint="Split the table, or send the document as text/plain.",
+        )
 
 
 def _parse(text: str) -> nodes.document:
@@ -84,9 +99,20 @@ def _parse(text: str) -> nodes.document:
         document.current_line = offset if offset is None else offset + 1
         budget.count()
 
+    directives.register_directive("csv-table", _CsvTable)
     document.note_source = note_source  # docutils calls it for each line: the one place where a parse can be stopped
     parser.parse(text, document)
     return document
+
+
+class _CsvTable(tables.CSVTable):
+    """docutils fills each row up to the longest: one long row among thousands of short ones would fill the memory."""
+
+    def parse_csv_data_into_rows(self, csv_data: object, dialect: object, source: object) -> tuple[list[object], int]:
+        parse = super().parse_csv_data_into_rows  # pyright: ignore - docutils gives it no types
+        rows, columns = cast("tuple[list[object], int]", parse(csv_data, dialect, source))
+        _check_columns(columns)
+        return rows, columns
 
 
 class _Budget:

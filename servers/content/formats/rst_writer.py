@@ -219,13 +219,15 @@ class _Writer:
         return [*caption, self._spent("\n".join(lines))]
 
     def _recovered(self, node: nodes.Element) -> list[str]:
-        """The words of a directive that docutils does not know."""
+        """The words of a directive that docutils does not know, the source of what it could not read otherwise."""
         source = node.next_node(nodes.literal_block)
-        if source is None or "Unknown directive type" not in node.astext()[:500]:
+        if source is None or "directive disabled" in node.astext()[:500]:
             return []
         first, _, rest = source.astext().partition("\n")
         directive = _DIRECTIVE.match(first)
-        if directive is None or directive.group(1) in _SILENT_DIRECTIVES:
+        if directive is None:
+            return [_fenced(self._spent(source.astext()), "")]
+        if directive.group(1) in _SILENT_DIRECTIVES:
             return []
         name, argument = directive.groups()
         lines = textwrap.dedent(rest).split("\n")

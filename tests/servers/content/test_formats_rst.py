@@ -53,6 +53,8 @@ def refusal(text: str) -> BadInput:
         (".. versionadded:: 2.0\n   The thing.\n", "2.0\n\nThe thing."),
         (".. prompt:: bash\n\n   ls -l\n", "```bash\nls -l\n```"),
         (".. toctree::\n   :maxdepth: 2\n\n   intro\n\nText", "Text"),
+        ("+---+\n| a |\n+--\n", "```\n+---+\n| a |\n+--\n```"),
+        (".. csv-table::\n\n   a,b\n   c\n", "|  |  |\n| --- | --- |\n| a | b |\n| c |  |"),
         (".. a comment\n\nText", "Text"),
     ],
 )
@@ -72,9 +74,9 @@ def test_no_file_is_read_and_nothing_raw_comes_through(tmp_path: Path) -> None:
     found = read(
         f"Text\n\n.. include:: {secret}\n\n.. raw:: html\n   :file: {secret}\n\n"
         ".. raw:: html\n\n   <script>x</script>\n\n"
-        f".. csv-table:: t\n   :file: {secret}\n\n.. literalinclude:: {secret}\n"
+        f".. csv-table:: Caption\n   :file: {secret}\n\n.. literalinclude:: {secret}\n"
     )
-    assert found.markdown == "Text"
+    assert found.markdown == "Text\n\nCaption"
 
 
 def test_one_documents_roles_do_not_reach_the_next() -> None:
@@ -116,6 +118,18 @@ def test_more_than_a_megabyte_is_refused() -> None:
 
 def test_a_paragraph_too_long_for_its_markup_stays_plain() -> None:
     assert read("*a* " + "word\n" * 10_000).markdown.startswith("*a* word")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "+" + "-+" * 101 + "\n|" + " |" * 101 + "\n+" + "-+" * 101 + "\n",
+        "== " * 101 + "\n" + "a  " * 101 + "\n" + "== " * 101 + "\n",
+        ".. csv-table::\n\n   " + ",".join("a" * 101) + "\n" + "   a\n" * 100,
+    ],
+)
+def test_a_table_of_more_columns_than_the_limit_is_refused(text: str) -> None:
+    assert "101 columns" in refusal(text).message
 
 
 @pytest.mark.slow
