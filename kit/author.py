@@ -76,9 +76,11 @@ class Server:
             dereference_schemas=False,
             request_state_security=RequestStateSecurity(keys=[derive(key, "state")], bind_principal=_caller),
         )
-        self.subscriptions = Subscriptions(lambda: current_call().principal.tenant)
         self._prepared: dict[str, PreparedTool] = {}
         self._reader = Reader(self.fastmcp)
+        self.subscriptions = Subscriptions(
+            whose=lambda: current_call().principal.tenant, admit=self._reader.require_to_read
+        )
         self.gate = Gate(
             name=name,
             internal_key=internal_key(settings),
@@ -107,7 +109,8 @@ class Server:
         open_world: bool = False,
         schema: Mapping[str, Any] | None = None,
     ) -> Callable[[Function], Function]:
-        """Make the function a tool of its name. It returns a pydantic model (which gives the output schema) or text;
+        """Make the function a tool of its name. It returns a pydantic model (which gives the output schema,
+        and the text mirror by a method `as_text`, else as JSON) or text;
         raw content blocks of the SDK pass through. Functions that are not `async` run in a worker thread.
 
         `schema` replaces the input schema that the signature gives; arguments are checked by the signature as before.

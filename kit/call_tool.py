@@ -127,7 +127,8 @@ def _result(tool: PreparedTool, value: Any) -> HandlerResult:
     """A tool's value as MCP writes it: models and text directly, everything else by FastMCP's rules."""
     if tool.returns is not None and type(value) is tool.returns:
         structured = value.model_dump(mode="json", by_alias=True)
-        text = json.dumps(structured, ensure_ascii=False, separators=(",", ":"))
+        say = getattr(value, "as_text", None)
+        text = say() if say is not None else json.dumps(structured, ensure_ascii=False, separators=(",", ":"))
         return _complete(text) | {"structuredContent": structured}
     if isinstance(value, str) and tool.tool.output_schema is None:
         return _complete(value)

@@ -25,6 +25,9 @@ STOP_GRACE_SECONDS: Final = 5.0
 EOF_GRACE_SECONDS: Final = 1.0
 """The same once the other side has nothing more to say: enough for `printf … | stoa serve content`."""
 
+MAX_OPEN_REQUESTS: Final = 1024
+"""Unanswered requests of one connection, open listen requests among them; further ones are told to come later."""
+
 MAX_LEAD: Final = 8
 """Messages before the first request that are kept; only `notifications/initialized` has a reason to be there."""
 
@@ -140,6 +143,10 @@ class Duplex:
                 await self._wire.send(_malformed(error))
                 continue
             if isinstance(message, types.JSONRPCRequest):
+                if len(self._open) >= MAX_OPEN_REQUESTS:
+                    said = f"This connection has {MAX_OPEN_REQUESTS} unanswered requests. Wait for some of them."
+                    await self._wire.send(_error(message.id, types.INTERNAL_ERROR, said))
+                    continue
                 self._open.add(message.id)
             elif isinstance(message, types.JSONRPCNotification) and message.method == "notifications/cancelled":
                 # The SDK does not answer requests that were cancelled.

@@ -47,6 +47,11 @@ class Entrance:
     def __repr__(self) -> str:
         return f"<Entrance: {'loopback' if self.is_loopback else 'open'}, auth={self._authenticator is not None}>"
 
+    @property
+    def asks_for_tokens(self) -> bool:
+        """Always so where others can reach us; on loopback when auth is configured (a proxy may stand before us)."""
+        return self._authenticator is not None
+
     async def refuse_foreign(self, connection: HTTPConnection) -> Response | None:
         """421 for a Host and 403 for an Origin that are not ours."""
         # The guard reads headers only; it is annotated for requests but as good for upgrades.

@@ -218,9 +218,9 @@ def build(
 
 
 async def _show_metrics(request: Request, entrance: Entrance, metrics: Metrics) -> Response:
-    """Open on loopback; elsewhere for tokens with the scope: the numbers are those of all tenants."""
+    """Open where nobody is asked for a token; else for tokens with the scope: the numbers are those of all tenants."""
     refused = await entrance.refuse_foreign(request)
-    if refused is None and not entrance.is_loopback:
+    if refused is None and entrance.asks_for_tokens:
         door = await entrance.door(request.scope["headers"])
         if isinstance(door, AuthFailure):
             refused = refusal(door, resource_metadata=None)

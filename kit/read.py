@@ -54,6 +54,11 @@ class Reader:
         """Apart from the others: having the handler is what announces the capability."""
         server.add_request_handler("completion/complete", types.CompleteRequestParams, self._complete)
 
+    async def require_to_read(self, uri: str) -> None:
+        """Raise `Denied` where the present caller may not read what is, or would be, at this address."""
+        template = None if uri in self.scopes else await self._fastmcp.get_resource_template(uri)
+        self._require(uri if template is None else template.uri_template)
+
     async def _list_tools(self, ctx: RequestContext, params: types.PaginatedRequestParams) -> types.ListToolsResult:
         _one_page(params)
         found = await self._fastmcp.list_tools(run_middleware=False)

@@ -54,9 +54,11 @@ class _Listener:
 class Subscriptions:
     """Two pieces of state: open listen streams with their tenant, and connections of the handshake era."""
 
-    def __init__(self, whose: Callable[[], str]) -> None:
-        """`whose` says which tenant the request belongs to that is being served."""
+    def __init__(self, *, whose: Callable[[], str], admit: Callable[[str], Awaitable[None]]) -> None:
+        """`whose` says which tenant the request belongs to that is being served; `admit` raises `Denied` where its
+        caller may not read a resource."""
         self._whose = whose
+        self._admit = admit
         self._streams: dict[object, tuple[str, Callable[[ServerEvent], None]]] = {}
         self._listeners: set[_Listener] = set()
         self._listen = ListenHandler(self)
@@ -67,7 +69,7 @@ class Subscriptions:
     def install(self, server: LowLevelServer[Any]) -> None:
         server.add_request_handler("resources/subscribe", types.SubscribeRequestParams, self._subscribe)
         server.add_request_handler("resources/unsubscribe", types.UnsubscribeRequestParams, self._unsubscribe)
-        server.add_request_handler("subscriptions/listen", types.SubscriptionsListenRequestParams, self._listen)
+        server.add_request_handler("subscriptions/listen", types.SubscriptionsListenRequestParams, self._open)
 
     async def resource_updated(self, uri: str, *, tenant: str) -> None:
         self._feed(ResourceUpdated(uri=uri), tenant)
@@ -120,9 +122,17 @@ class Subscriptions:
         if scope.cancelled_caught:
             log.warning("a client does not read its notifications; it misses one")
 
+    async def _open(
+        self, ctx: ServerRequestContext[Any, Any], params: types.SubscriptionsListenRequestParams
+    ) -> types.SubscriptionsListenResult:
+        for uri in params.notifications.resource_subscriptions or ():
+            await self._admit(str(uri))
+        return await self._listen(ctx, params)
+
     async def _subscribe(
         self, ctx: ServerRequestContext[Any, Any], params: types.SubscribeRequestParams
     ) -> types.EmptyResult:
+        await self._admit(str(params.uri))
         listener = self._listener(ctx)
         if len(listener.uris) < MAX_URIS_PER_CONNECTION:
             listener.uris.add((self._whose(), str(params.uri)))

@@ -154,6 +154,9 @@ class IngestedDocument(_Result):
     )
     version: int = Field(description="Counts the contents that this document has had, from 1.")
 
+    def as_text(self) -> str:
+        return f"{self.status}: {self.title!r}, id {self.id}, {self.characters} characters, {self.chunks} passages"
+
 
 class Highlight(_Result):
     start: int
@@ -183,6 +186,14 @@ class SearchResults(_Result):
     next_cursor: str | None = None
     total: int = Field(description="How many documents hold a word of the question; 200 of them can be paged through.")
 
+    def as_text(self) -> str:
+        lines = [
+            f"[{number}] {hit.title} (document_id {hit.document_id}, characters {hit.start}-{hit.end}, "
+            f"score {hit.score:.2f}{'' if hit.is_evidence else ', hardly evidence'})\n{hit.passage}"
+            for number, hit in enumerate(self.hits, start=1)
+        ]
+        return "\n\n".join([*(lines or ["Nothing found."]), *_more(self.next_cursor)])
+
 
 class DocumentSummary(_Result):
     id: str
@@ -202,14 +213,31 @@ class DocumentList(_Result):
     documents: list[DocumentSummary]
     next_cursor: str | None = None
 
+    def as_text(self) -> str:
+        lines = [
+            f"{each.title} (id {each.id}, {each.media_type}, {each.characters} characters)" for each in self.documents
+        ]
+        return "\n".join([*(lines or ["There are no documents."]), *_more(self.next_cursor)])
+
 
 class DocumentText(DocumentSummary):
     markdown: str
     offset: int
     next_offset: int | None = Field(description="Where to read on; null at the end of the document.")
 
+    def as_text(self) -> str:
+        more = [] if self.next_offset is None else [f"(cut here; read on with offset={self.next_offset})"]
+        return "\n\n".join([self.markdown, *more])
+
 
 class DeletedDocument(_Result):
     id: str
     title: str
     deleted: Literal[True] = True
+
+    def as_text(self) -> str:
+        return f"deleted: {self.title!r}, id {self.id}"
+
+
+def _more(cursor: str | None) -> list[str]:
+    return [] if cursor is None else [f"(there is more: cursor={cursor})"]

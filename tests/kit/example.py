@@ -28,6 +28,13 @@ class Said(BaseModel):
     times: int
 
 
+class Count(BaseModel):
+    words: int
+
+    def as_text(self) -> str:
+        return f"{self.words} words"
+
+
 class Example:
     """The server, and what happened in it that a client cannot see."""
 
@@ -56,6 +63,11 @@ def _install_tools(server: Server) -> None:
     ) -> Said:
         """Say it, perhaps several times."""
         return Said(text=" ".join([text] * times), times=times)
+
+    @read
+    async def count_words(text: str) -> Count:
+        """Count the words."""
+        return Count(words=len(text.split()))
 
     @read
     def say_in_a_thread(text: str) -> str:

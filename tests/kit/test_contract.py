@@ -26,6 +26,13 @@ async def test_a_model_is_given_as_structure_and_as_text(connected: Connect) -> 
     ]
 
 
+async def test_a_model_that_says_itself_in_words_is_given_so_beside_its_structure(connected: Connect) -> None:
+    async with connected() as client:
+        result = await client.call_tool("count_words", {"text": "a b c"})
+    assert result.structured_content == {"words": 3}
+    assert [block.text for block in result.content if isinstance(block, types.TextContent)] == ["3 words"]
+
+
 async def test_text_is_given_as_text_alone_and_a_tool_that_blocks_runs_in_a_thread(connected: Connect) -> None:
     async with connected() as client:
         result = await client.call_tool("say_in_a_thread", {"text": "hello"})

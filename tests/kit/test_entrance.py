@@ -246,8 +246,9 @@ async def test_metrics_count_requests_and_names_from_outside_make_no_series(sett
     assert "made-up" not in shown
 
 
-async def test_metrics_want_a_token_with_their_scope_where_others_can_reach_them(guarded: Settings) -> None:
-    async with in_memory(guarded, host="192.0.2.1") as http:
+@pytest.mark.parametrize("host", ["192.0.2.1", "127.0.0.1"])
+async def test_metrics_want_a_token_with_their_scope_where_tokens_are_asked_for(guarded: Settings, host: str) -> None:
+    async with in_memory(guarded, host=host) as http:
         nobody = await http.get("/metrics")
         ann = await http.get("/metrics", headers=bearer("ann", "acme"))
         prometheus = await http.get("/metrics", headers=bearer("prometheus", "ops", "metrics:read"))

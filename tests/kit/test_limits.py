@@ -16,7 +16,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from kit.duplex import guess_id
+from kit.duplex import MAX_OPEN_REQUESTS, guess_id
 from kit.stdio import serve_pipes
 from stoa.settings import Settings
 from stoa.wire import MAX_MESSAGE_BYTES, WS_SUBPROTOCOL, CloseCode
@@ -36,8 +36,8 @@ HEADERS = {
 LEGACY_HEADERS = {"accept": "application/json, text/event-stream"}
 
 
-def call(id: int, text: str) -> bytes:
-    params = {"name": "say", "arguments": {"text": text}, "_meta": META}
+def call(id: int, text: str | None, *, tool: str = "say") -> bytes:
+    params = {"name": tool, "arguments": {} if text is None else {"text": text}, "_meta": META}
     return json.dumps({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}).encode()
 
 
@@ -102,6 +102,20 @@ async def test_lines_that_are_no_messages_are_answered_and_blank_ones_are_not(ex
         answers = [await lines.read() for _ in range(4)]
     assert [answer.get("error", {}).get("code") for answer in answers] == [-32700, -32600, -32700, None]
     assert answers[3]["id"] == 3
+
+
+async def test_requests_beyond_the_limit_of_one_connection_are_refused_and_the_others_go_on(example: Example) -> None:
+    async with raw_pipes(example) as lines:
+        waiting = [call(id, None, tool="wait") for id in range(1, MAX_OPEN_REQUESTS + 1)]
+        await lines.write(b"\n".join([*waiting, call(9000, "one too many")]) + b"\n")
+        refused = await lines.read()
+        assert refused["id"] == 9000
+        assert str(MAX_OPEN_REQUESTS) in refused["error"]["message"]
+        example.release.set()
+        served = {(await lines.read())["id"] for _ in waiting}
+        assert served == set(range(1, MAX_OPEN_REQUESTS + 1))
+        await lines.write(call(9001, "now") + b"\n")
+        assert (await lines.read())["result"]["structuredContent"]["text"] == "now"
 
 
 async def test_a_body_over_the_limit_is_413_in_both_eras(example: Example, settings: Settings) -> None:

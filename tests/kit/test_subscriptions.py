@@ -12,7 +12,7 @@ import httpx2
 import jwt
 import mcp_types as types
 import pytest
-from mcp import Client
+from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 from pydantic import SecretStr
 
@@ -102,8 +102,8 @@ def guarded(home: Path) -> Settings:
     return Settings.model_validate({"home": home, "auth": auth, "internal_key": SecretStr(KEY)})
 
 
-def bearer(tenant: str) -> dict[str, str]:
-    claims = {"sub": "someone", "tenant": tenant, "scope": "*", "exp": time.time() + 60}
+def bearer(tenant: str, scope: str = "*") -> dict[str, str]:
+    claims = {"sub": "someone", "tenant": tenant, "scope": scope, "exp": time.time() + 60}
     return {"authorization": f"Bearer {jwt.encode(claims, SECRET, 'HS256')}"}
 
 
@@ -193,3 +193,13 @@ async def _announce(example: Example, heard: list[str]) -> None:
     with anyio.fail_after(5):
         while not heard:
             await anyio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_what_a_caller_may_not_read_it_may_not_watch(guarded: Settings, era: str) -> None:
+    headers = bearer("acme", "other:read")
+    async with opened(Example(guarded).server, "ws", era, settings=guarded, headers=headers) as client:
+        with anyio.fail_after(10), pytest.raises(MCPError) as refused:
+            async with hearing(client, era):
+                pass
+    assert "example:read" in refused.value.message
