@@ -65,10 +65,10 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("STOA_")}
     environment = {**kept, "STOA_HOME": str(tmp_path_factory.mktemp("home")), "STOA_AUTH_SECRET": SECRET}
     command = [sys.executable, "-m", "host", "serve", "content", "--transport", "http", "--port", "0"]
-    with subprocess.Popen(command, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE, env=environment, text=True) as process:
+    with subprocess.Popen(command, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL, env=environment, text=True) as process:
         try:
-            assert process.stderr is not None
-            said = process.stderr.readline()  # ends at the latest when the process does
+            assert process.stdout is not None
+            said = process.stdout.readline()  # ends at the latest when the process does
             found = re.search(r"http://127\.0\.0\.1:\d+", said)
             assert found, said
             yield found.group()
