@@ -17,7 +17,8 @@ _SUFFIXES = {"text/markdown": ".md", "text/x-rst": ".rst", "text/plain": ".txt"}
 
 @dataclass(frozen=True, slots=True)
 class InstalledDocument:
-    """`name` is the distribution's own name; `file_name` says name, version and kind: `rich-15.0.0.md`."""
+    """`name` is the distribution's own name; `file_name` is the same for every version, so that a
+    newer one replaces it: `installed/rich.md`."""
 
     name: str
     version: str
@@ -67,7 +68,7 @@ def document(metadata: Message) -> InstalledDocument | None:
         case _:
             head = f"{title}\n\n{summary}\n"
     text = f"{head}\n{description}\n" if description else head
-    return InstalledDocument(name, version, f"{name}-{version}{_SUFFIXES[media_type]}", media_type, text)
+    return InstalledDocument(name, version, f"installed/{name}{_SUFFIXES[media_type]}", media_type, text)
 
 
 def _known(text: object) -> str:

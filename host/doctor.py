@@ -1,5 +1,6 @@
 """Is everything here that Stoa needs, and what could be added? Each check says what it found and what to do."""
 
+import importlib.metadata
 import importlib.util
 import os
 import shutil
@@ -13,7 +14,7 @@ from typing import Literal
 
 from stoa.errors import StoaError
 
-__all__ = ["Check", "examine", "masked"]
+__all__ = ["Check", "examine", "import_names", "masked"]
 
 Verdict = Literal["ok", "note", "bad"]
 
@@ -32,10 +33,14 @@ _KEYS = (
 )
 _EXTRAS = (
     ("uvloop", "a faster event loop"),
-    ("onnxruntime", "embeddings without torch: pip install 'stoa-mcp[embeddings]'"),
-    ("sentence_transformers", "search by meaning: pip install 'stoa-mcp[semantic]'"),
-    ("asyncpg", "PostgreSQL: pip install 'stoa-mcp[postgres]'"),
+    ("onnxruntime", "nothing to do: no server of this version uses the extra `embeddings`"),
+    ("sentence_transformers", "nothing to do: no server of this version uses the extra `semantic`"),
+    ("asyncpg", "nothing to do: no server of this version uses the extra `postgres`"),
 )
+
+
+_DISTRIBUTION = "stoa-mcp"
+_OUR_NAMES = ("stoa", "kit", "pool", "servers", "host")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,7 @@ def examine(
     yield _disk(home)
     yield _config(config)
     yield _servers(servers)
+    yield import_names(importlib.metadata.packages_distributions())
     for name, port in ports.items():
         yield _port(name, port)
     for name, use in _KEYS:
@@ -116,6 +122,17 @@ def _servers(servers: Sequence[str]) -> Check:
     if not servers:
         return Check("Servers", "bad", "none is installed", "Install Stoa again: make install.")
     return Check("Servers", "ok", ", ".join(servers))
+
+
+def import_names(owners: Mapping[str, Sequence[str]]) -> Check:
+    """Whether another distribution brings packages of our names; Python would import one of the two for both."""
+    clashes = {name: sorted(set(owners.get(name, ())) - {_DISTRIBUTION}) for name in _OUR_NAMES}
+    found = [f"{name} ({', '.join(others)})" for name, others in clashes.items() if others]
+    if found:
+        return Check(
+            "Import names", "bad", f"shared: {'; '.join(found)}", "Install Stoa into an environment of its own."
+        )
+    return Check("Import names", "ok", "ours alone")
 
 
 def _port(name: str, port: int) -> Check:

@@ -95,4 +95,4 @@ def _explain(error: ValidationError, auth: set[str]) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
     name = str(first["loc"][-1] if first["loc"] else "")
     variable = f"{PREFIX}AUTH_{name.upper()}" if name in auth else f"{PREFIX}{name.upper()}"
-    return f"The environment variable {variable} cannot be used: {first['msg']}."
+    return f"The environment variable {variable} cannot be used: {first['msg'].removeprefix('Value error, ')}."

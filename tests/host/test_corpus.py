@@ -32,7 +32,7 @@ def test_name_version_and_summary_stand_above_the_description(
     fields = {"Name": "thing", "Version": "1.0", "Summary": "Does things", "Description_Content_Type": content_type}
     found = document(metadata("The body.", **fields))
     assert found is not None
-    assert (found.media_type, found.file_name, found.title) == (media_type, f"thing-1.0{suffix}", "thing 1.0")
+    assert (found.media_type, found.file_name, found.title) == (media_type, f"installed/thing{suffix}", "thing 1.0")
     assert found.text == f"{head}\nThe body.\n"
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from host.doctor import Check, examine, masked, node, python
+from host.doctor import Check, examine, import_names, masked, node, python
 from stoa.errors import BadInput
 
 KEY = "sk-abcdefghijklmnopqrstuvwxyz"
@@ -78,3 +78,10 @@ def test_node_is_asked_for_its_version(tmp_path: Path, said: str, verdict: str) 
 def test_a_node_that_is_missing_or_broken_is_only_noted() -> None:
     assert node(None).verdict == "note"
     assert node("/nowhere/node").verdict == "note"
+
+
+def test_packages_of_the_same_names_from_elsewhere_are_reported() -> None:
+    assert import_names({"pool": ["stoa-mcp"], "rich": ["rich"]}).verdict == "ok"
+    check = import_names({"pool": ["stoa-mcp", "swimming"], "host": ["stoa-mcp"]})
+    assert check.verdict == "bad"
+    assert "pool (swimming)" in check.found
