@@ -15,6 +15,7 @@ from mcp.shared.exceptions import MCPError
 from pool.connection import Connection, read_failure
 from pool.failures import Lost, first_cause
 from pool.http import HttpPool, HttpTransport
+from pool.link import Link
 from pool.spec import HttpSpec, InProcessSpec, MemberSpec, StdioSpec
 from pool.stdio import StdioTransport
 from pool.websocket import WebSocketTransport
@@ -34,21 +35,6 @@ class Surroundings:
     environ: Mapping[str, str]
 
 
-class InProcessLink:
-    """Stands where the transports stand for a server object in this process: it can only be lost by leaving."""
-
-    def __init__(self) -> None:
-        self.lost = anyio.Event()
-        self.reason = ""
-
-    def lose(self, reason: str) -> None:
-        self.reason = reason
-        self.lost.set()
-
-    def explain(self) -> str:
-        return self.reason
-
-
 @asynccontextmanager
 async def open_connection(
     spec: MemberSpec,
@@ -62,10 +48,10 @@ async def open_connection(
 
     Raises a `StoaError` that says why there is no connection. Enter and leave in the same task.
     """
-    link: StdioTransport | HttpTransport | WebSocketTransport | InProcessLink
+    link: StdioTransport | HttpTransport | WebSocketTransport | Link
     target: Server[object] | Transport
     if isinstance(spec, InProcessSpec):
-        link = InProcessLink()
+        link = Link()
         target = cast("Server[object]", spec.server)
     else:
         if isinstance(spec, StdioSpec):

@@ -6,10 +6,8 @@ follows redirects within an origin. It turns whatever goes wrong with one reques
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from types import TracebackType
+from contextlib import asynccontextmanager
 
-import anyio
 import httpx2
 import mcp_types as types
 from mcp.client._transport import TransportStreams  # pyright: ignore[reportPrivateUsage] - the type of a transport
@@ -17,6 +15,7 @@ from mcp.client.streamable_http import streamable_http_client
 from pydantic import JsonValue
 
 from pool.connection import HTTP_DETAIL
+from pool.link import LinkedTransport
 from pool.redact import mask
 from pool.spec import HttpSpec
 from stoa.wire import MAX_MESSAGE_BYTES
@@ -57,37 +56,17 @@ class HttpPool:
             await self._client.aclose()
 
 
-class HttpTransport:
+class HttpTransport(LinkedTransport):
     """One member's session over the shared client; its headers and cookies are its own."""
 
     def __init__(self, spec: HttpSpec, *, server: str, pool: HttpPool) -> None:
+        super().__init__()
         self._spec = spec
         self._server = server
         self._pool = pool
-        self._context: AbstractAsyncContextManager[TransportStreams] | None = None
-        self.lost = anyio.Event()
-        self.reason = ""
 
     def __repr__(self) -> str:
         return f"<HttpTransport {self._server} {self._spec}>"
-
-    def lose(self, reason: str) -> None:
-        if not self.lost.is_set():
-            self.reason = reason
-            self.lost.set()
-
-    def explain(self) -> str:
-        return self.reason
-
-    async def __aenter__(self) -> TransportStreams:
-        self._context = self._run()
-        return await self._context.__aenter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        assert self._context is not None
-        return await self._context.__aexit__(kind, error, trace)
 
     @asynccontextmanager
     async def _run(self) -> AsyncGenerator[TransportStreams]:

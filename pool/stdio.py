@@ -6,8 +6,7 @@ else is given up.
 """
 
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from types import TracebackType
+from contextlib import asynccontextmanager, suppress
 
 import anyio
 import mcp_types as types
@@ -16,6 +15,7 @@ from mcp.client._transport import TransportStreams  # pyright: ignore[reportPriv
 from mcp.shared.message import SessionMessage
 
 from pool.child import Child, start_child
+from pool.link import LinkedTransport
 from pool.oversize import too_big_to_send
 from pool.spec import StdioSpec
 from stoa.wire import MAX_MESSAGE_BYTES
@@ -33,18 +33,16 @@ QUEUED_MESSAGES = 256
 _GONE = (OSError, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
 
 
-class StdioTransport:
+class StdioTransport(LinkedTransport):
     """Starts the child on entering and ends it, with everything it started, on leaving."""
 
     def __init__(self, spec: StdioSpec, *, server: str, environ: Mapping[str, str], grace_seconds: float) -> None:
+        super().__init__()
         self._spec = spec
         self._server = server
         self._environ = environ
         self._grace_seconds = grace_seconds
-        self._context: AbstractAsyncContextManager[TransportStreams] | None = None
         self.child: Child | None = None
-        self.lost = anyio.Event()
-        self.reason = ""
         self.noise_lines = 0
         self._noise_run = 0
         self._first_noise = ""
@@ -72,16 +70,6 @@ class StdioTransport:
             parts.append(f"Its last words on stderr:\n{tail}")
         return " ".join(part for part in parts if part)
 
-    async def __aenter__(self) -> TransportStreams:
-        self._context = self._run()
-        return await self._context.__aenter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        assert self._context is not None
-        return await self._context.__aexit__(kind, error, trace)
-
     @asynccontextmanager
     async def _run(self) -> AsyncGenerator[TransportStreams]:
         child = self.child = await start_child(self._spec, server=self._server, environ=self._environ)
@@ -108,12 +96,6 @@ class StdioTransport:
                         tasks.cancel_scope.cancel()
         finally:
             child.kill()
-
-    def lose(self, reason: str) -> None:
-        """The connection is of no more use. The first reason is the one that is told."""
-        if not self.lost.is_set():
-            self.reason = reason
-            self.lost.set()
 
     async def _read(self, child: Child, inbound: ObjectSendStream[SessionMessage | Exception]) -> None:
         buffer = bytearray()

@@ -4,8 +4,7 @@ The same framing that our servers speak. A ping every 30 seconds finds a peer th
 """
 
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from types import TracebackType
+from contextlib import asynccontextmanager, suppress
 
 import anyio
 import mcp_types as types
@@ -16,6 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.typing import Subprotocol
 
+from pool.link import LinkedTransport
 from pool.oversize import too_big_to_send
 from pool.redact import mask
 from pool.spec import WsSpec
@@ -36,36 +36,16 @@ class _ConnectHereOnly(connect):
         return exc
 
 
-class WebSocketTransport:
+class WebSocketTransport(LinkedTransport):
     """Opens the socket on entering and closes it on leaving."""
 
     def __init__(self, spec: WsSpec, *, server: str) -> None:
+        super().__init__()
         self._spec = spec
         self._server = server
-        self._context: AbstractAsyncContextManager[TransportStreams] | None = None
-        self.lost = anyio.Event()
-        self.reason = ""
 
     def __repr__(self) -> str:
         return f"<WebSocketTransport {self._server} {self._spec}>"
-
-    def lose(self, reason: str) -> None:
-        if not self.lost.is_set():
-            self.reason = reason
-            self.lost.set()
-
-    def explain(self) -> str:
-        return self.reason
-
-    async def __aenter__(self) -> TransportStreams:
-        self._context = self._run()
-        return await self._context.__aenter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        assert self._context is not None
-        return await self._context.__aexit__(kind, error, trace)
 
     @asynccontextmanager
     async def _run(self) -> AsyncGenerator[TransportStreams]:
