@@ -30,7 +30,7 @@ $(VENV)/dev.stamp: $(VENV)/base.stamp requirements/dev.txt
 
 $(VENV)/node.stamp: $(VENV)/dev.stamp tests/conformance/package-lock.json
 	@echo "installing the conformance suite and the Inspector ..."
-	@$(BIN)/python -m tests.conformance.node npm ci --ignore-scripts --silent --prefix tests/conformance
+	@$(BIN)/python -m tests.conformance.node npm ci --ignore-scripts --loglevel=error --prefix tests/conformance
 	@touch $@
 
 install: $(VENV)/base.stamp  ## create .venv and install the pinned requirements

@@ -20,8 +20,12 @@ def node_command(program: str, *arguments: str) -> list[str]:
 
 
 def node_environment() -> dict[str, str]:
-    """This process's environment with the wheel's Node first on the path, for scripts that start `node` themselves."""
-    return {**os.environ, "PATH": f"{HOME / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"}
+    """This process's environment with the wheel's Node first on the path, for scripts that start `node` themselves.
+
+    Node brings certificates of its own; where the machine has more (a company's), those count, too.
+    """
+    path = f"{HOME / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
+    return {"NODE_USE_SYSTEM_CA": "1", **os.environ, "PATH": path}
 
 
 if __name__ == "__main__":
