@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from pool.redact import is_secret_name
+from pool.redact import is_secret_name, secrets_in
 from pool.spec import HttpSpec, MemberSpec, StdioSpec, WsSpec
 from pool.trouble import bad, explain_validation, show
 
@@ -185,9 +185,8 @@ def _with_secrets(entry: Entry, filled: set[str]) -> Entry:
     hidden.update(value for name, value in entry.env.items() if is_secret_name(name))
     for value in entry.headers.values():
         hidden.update({value, value.rpartition(" ")[2]})
-    password = urlsplit(entry.url).password if entry.url else None
-    if password:
-        hidden.add(password)
+    for value in (entry.url, *entry.env.values()):
+        hidden |= secrets_in(value)
     return Entry(
         kind=entry.kind,
         command=entry.command,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from pool.redact import mask, mask_arguments, mask_url
+from pool.redact import mask, mask_arguments, mask_url, secrets_in_arguments
 
 __all__ = ["GroupSpec", "HttpSpec", "InProcessSpec", "MemberSpec", "StdioSpec", "WsSpec"]
 
@@ -19,7 +19,7 @@ class StdioSpec:
     """A command that speaks MCP on its standard input and output.
 
     `env` is added to the few variables that every child gets (PATH, HOME, …). `secrets` are values that must not be
-    shown, wherever they occur (a token given as an argument, for instance).
+    shown, wherever they occur; what looks like one in the arguments is added to them.
     """
 
     command: str
@@ -27,6 +27,10 @@ class StdioSpec:
     env: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     cwd: str | None = None
     secrets: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        found = secrets_in_arguments(self.args).difference(self.secrets)
+        object.__setattr__(self, "secrets", (*self.secrets, *sorted(found)))
 
     def __str__(self) -> str:
         return mask(" ".join([self.command, *mask_arguments(self.args)]), self.secrets)

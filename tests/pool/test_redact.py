@@ -1,10 +1,13 @@
 """Secrets stay out of what people read."""
 
+import time
+
 import pytest
 
 from pool.child import LastWords
 from pool.nearby import did_you_mean
 from pool.redact import mask, mask_arguments, mask_url
+from pool.spec import StdioSpec
 
 
 def test_no_tail_of_a_longer_secret_is_left() -> None:
@@ -23,10 +26,43 @@ def test_very_short_values_are_not_masked() -> None:
         (["--token", "--verbose"], ["--token", "--verbose"]),
         (["serve", "content"], ["serve", "content"]),
         (["PASSWORD=hunter2"], ["PASSWORD=***"]),
+        (["--env=API_KEY=hunter2"], ["--env=API_KEY=***"]),
+        (["--api-key", "-hunter2"], ["--api-key", "***"]),
+        (["http://ann:hunter2@h/"], ["http://***@h/"]),
+        (["https://hunter2@h/"], ["https://***@h/"]),
+        (["--db=postgres://ann:hunt%65r2@h/d"], ["--db=postgres://***@h/d"]),
+        (["http://h/?a=b&api_key=hunter2"], ["http://h/?a=b&api_key=***"]),
+        (["--header", "Authorization: Bearer hunter2"], ["--header", "Authorization:***"]),
+        (["-H", "X-Api-Key:hunter2"], ["-H", "X-Api-Key:***"]),
+        (["say", "Bearer hunter2"], ["say", "Bearer ***"]),
+        (["sk-ant-hunter2", "x=ghp_hunter2"], ["***", "x=***"]),
+        (["-v", "/etc/keys:/keys", "http://token.h:80/x"], ["-v", "/etc/keys:/keys", "http://token.h:80/x"]),
     ],
 )
 def test_values_of_secret_options_are_hidden(args: list[str], shown: list[str]) -> None:
     assert mask_arguments(args) == shown
+
+
+def test_what_is_hidden_in_arguments_is_hidden_everywhere() -> None:
+    args = ("--api-key", "hunter2a", "-H", "Authorization: Bearer hunter2b", "pg://ann:hunt%65r2c@h/d", "-p=1", "d=e")
+    spec = StdioSpec("x", args, secrets=("other",))
+    told = "hunter2a, hunter2b, hunt%65r2c, hunter2c and other"
+    assert mask(told, spec.secrets) == "***, ***, ***, *** and ***"
+    assert "hunter2" not in f"{spec} {spec!r}"
+
+
+def test_tokens_are_known_by_their_looks() -> None:
+    text = "got sk-proj-12345678 and AKIAIOSFODNN7EXAMPLE, Bearer eyJhbGci.x/y==, at http://ann:pw@h/; bearer tokens"
+    assert mask(text, ()) == "got *** and ***, Bearer ***, at http://***@h/; bearer tokens"
+    assert mask("task-management, disk-usages", ()) == "task-management, disk-usages"
+
+
+def test_long_texts_are_read_in_linear_time() -> None:
+    started = time.process_time()
+    for text in ("a" * 99_999, "=" * 30_000, "a:" * 30_000, "://" * 30_000, "://a@" * 30_000, "sk-" * 30_000):
+        mask(text, ())
+        mask_arguments([text])
+    assert time.process_time() - started < 5
 
 
 def test_an_address_is_shown_without_password_and_query() -> None:
