@@ -12,6 +12,7 @@ from importlib.metadata import Distribution, distributions
 
 __all__ = ["InstalledDocument", "document", "installed"]
 
+_OURS = "stoa-mcp"
 _SUFFIXES = {"text/markdown": ".md", "text/x-rst": ".rst", "text/plain": ".txt"}
 
 
@@ -34,14 +35,15 @@ class InstalledDocument:
 def installed(found: Iterable[Distribution] | None = None) -> tuple[InstalledDocument, ...]:
     """The documents of all distributions that can be imported here, by name; those without a description are left out.
 
-    A name that stands twice on the path counts once: the first is the one that Python imports.
+    A name that stands twice on the path counts once: the first is the one that Python imports. Stoa itself is left out:
+    its description quotes the questions that are asked of the others.
     """
     seen: dict[str, InstalledDocument | None] = {}
     for each in distributions() if found is None else found:
         metadata: Message = each.metadata  # pyright: ignore[reportAssignmentType]  # a Message behind a protocol
         name = metadata.get("Name") or ""
         key = re.sub(r"[-_.]+", "-", name).lower()
-        if name and key not in seen:
+        if name and key not in seen and key != _OURS:
             seen[key] = document(metadata)
     return tuple(seen_one for _, seen_one in sorted(seen.items()) if seen_one is not None)
 

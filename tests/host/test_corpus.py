@@ -69,3 +69,12 @@ def test_of_two_with_one_name_the_one_that_python_imports_is_taken(tmp_path: Pat
         (folder / "METADATA").write_text(f"Name: {spelling}\nVersion: {number}\nSummary: Does things\n", "utf-8")
     found = installed(distributions(path=[str(tmp_path / "1"), str(tmp_path / "2")]))
     assert [each.title for each in found] == ["some_thing 1"]
+
+
+def test_stoa_itself_is_no_document(tmp_path: Path) -> None:
+    for name in ("stoa_mcp", "other"):
+        folder = tmp_path / f"{name}-1.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Name: {name}\nVersion: 1\nSummary: Does things\n", "utf-8")
+    assert [each.name for each in installed(distributions(path=[str(tmp_path)]))] == ["other"]
+    assert "stoa-mcp" not in {each.name for each in installed()}
