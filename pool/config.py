@@ -3,7 +3,9 @@
 Every error is `BadInput` and names file, key, value and remedy; values that may be secret are left out.
 """
 
+import os
 import re
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
@@ -53,7 +55,13 @@ class _Ours(BaseModel):
 def read_config(path: Path, environ: Mapping[str, str]) -> tuple[GroupSpec, ...]:
     """The groups of a file. `environ` is where `${VAR}` comes from."""
     try:
-        data = path.read_bytes()
+        with open(path, "rb", opener=_open) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise BadInput(
+                    f"The configuration file {str(path)!r} cannot be read: it is no regular file.",
+                    hint="Name another one with --config.",
+                )
+            data = file.read(MAX_CONFIG_BYTES + 1)
     except FileNotFoundError:
         raise BadInput(
             f"There is no configuration file {str(path)!r}.", hint="Create it, or name another one with --config."
@@ -61,7 +69,7 @@ def read_config(path: Path, environ: Mapping[str, str]) -> tuple[GroupSpec, ...]
     except OSError as error:
         raise BadInput(f"The configuration file {str(path)!r} cannot be read: {error.strerror}.") from error
     if len(data) > MAX_CONFIG_BYTES:
-        raise BadInput(f"The configuration file {str(path)!r} has {len(data)} bytes; the limit is {MAX_CONFIG_BYTES}.")
+        raise BadInput(f"The configuration file {str(path)!r} has more than {MAX_CONFIG_BYTES} bytes.")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -69,6 +77,11 @@ def read_config(path: Path, environ: Mapping[str, str]) -> tuple[GroupSpec, ...]
             f"The configuration file {str(path)!r} is not UTF-8 (byte {error.start}).", hint="Save it as UTF-8."
         ) from None
     return parse_config(text, source=str(path), environ=environ)
+
+
+def _open(path: str, flags: int) -> int:
+    # Not blocking: opening a named pipe would wait for somebody to write to it.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def parse_config(text: str, *, source: str, environ: Mapping[str, str]) -> tuple[GroupSpec, ...]:

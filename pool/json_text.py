@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 
 from pydantic import JsonValue
 
@@ -10,8 +11,9 @@ from pool.trouble import bad
 __all__ = ["parse_json"]
 
 # A string, a comment, or a comma before a closing bracket (VS Code's files may have both of the latter).
-_PARTS = re.compile(r'"(?:\\.|[^"\\\n])*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
-_TRAILING_COMMA = re.compile(r'("(?:\\.|[^"\\\n])*")|,(?=\s*[}\]])')
+# What is not closed is taken too, to the end: looking for it again from each later quote takes quadratic time.
+_PARTS = re.compile(r'"(?:\\.|[^"\\\n])*+"?|//[^\n]*|/\*(?:.*?\*/|.*)', re.DOTALL)
+_TRAILING_COMMA = re.compile(r'("(?:\\.|[^"\\\n])*+"?)|,(?=\s*[}\]])', re.DOTALL)
 
 
 def parse_json(text: str, *, source: str) -> JsonValue:
@@ -35,21 +37,34 @@ def _load(text: str, source: str) -> JsonValue:
     def build(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
         built = dict(pairs)
         if len(built) < len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
+            twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
             raise bad(source, twice, "this key stands twice in the same object", "Remove one of them.")
         return built
 
     try:
-        return json.loads(text, object_pairs_hook=build)
+        value = json.loads(text, object_pairs_hook=build)
+        json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         raise bad(source, "", "it is nested too deeply", "Write it flatter.") from None
+    except json.JSONDecodeError:
+        raise
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(error.object[error.start]):04x}"
+        raise bad(source, "", f"{half} is half a character", "Write the character itself.") from None
+    except ValueError:  # Python reads no longer ones
+        raise bad(source, "", "a number in it has thousands of digits", "Write a shorter one.") from None
+    return value
 
 
 def _plain(text: str) -> str:
     """Comments and trailing commas become spaces, so that every position stays what it was."""
-    text = _PARTS.sub(lambda part: part[0] if part[0].startswith('"') else re.sub(r"[^\n]", " ", part[0]), text)
+    text = _PARTS.sub(lambda part: _blank(part[0]), text)
     return _TRAILING_COMMA.sub(lambda part: part[1] or " ", text)
+
+
+def _blank(part: str) -> str:
+    is_open = part.startswith("/*") and not (part.endswith("*/") and len(part) >= len("/**/"))
+    return part if part.startswith('"') or is_open else re.sub(r"[^\n]", " ", part)
 
 
 def _lower(message: str) -> str:

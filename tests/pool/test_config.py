@@ -1,7 +1,9 @@
 """`mcp.json`: what other clients write is read, what is wrong is named with file, key, value and remedy."""
 
 import json
+import os
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -228,6 +230,10 @@ ONE = {"a": {"command": "x"}}
             ["stoa.pools.b", "same name"],
         ),
         ('{"mcpServers": {"a": {"command": "x"}, "a": {"command": "y"}}}', ["a", "twice"]),
+        ('{"mcpServers": {"a": {"command": "x", "args": [' + "9" * 5000 + "]}}}", ["thousands of digits"]),
+        ('{"mcpServers": {"a": {"command": "x\\ud800"}}}', ["\\ud800 is half a character"]),
+        ('{"mcpServers": {}} /* open', ["line 1, column 20"]),
+        ('{"mcpServers": {}} /*/', ["line 1, column 20"]),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named(written: object, told: list[str]) -> None:
@@ -260,3 +266,26 @@ def test_a_file_is_read_and_named_in_errors(tmp_path: Path) -> None:
     assert "--config" in caught.value.hint
     with pytest.raises(BadInput, match="cannot be read"):
         read_config(tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"mcpServers":"' + '\\"' * 400_000,
+        "{" + "/*" * 400_000,
+        "{," + ("," + " " * 900) * 1000,
+        '{"a":1' + "".join(f',"k{number}":1' for number in range(40_000)) + ',"k39999":2}',
+    ],
+)
+def test_a_hostile_file_costs_no_time(text: str) -> None:
+    started = time.process_time()
+    with pytest.raises(BadInput):
+        parse(text)
+    assert time.process_time() - started < 2
+
+
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(BadInput, match="no regular file"):
+            read_config(path, {})
