@@ -7,10 +7,11 @@ ids, so that the end can wait for them. The SDK reads from and writes to a `Dupl
 import re
 from collections import deque
 from types import TracebackType
-from typing import Final, Protocol, Self, cast
+from typing import Final, Protocol, Self
 
 import anyio
 import mcp_types as types
+from mcp.shared.dispatcher import as_request_id, coerce_request_id
 from mcp.shared.message import MessageMetadata, SessionMessage
 from pydantic import ValidationError
 
@@ -147,10 +148,12 @@ class Duplex:
                     said = f"This connection has {MAX_OPEN_REQUESTS} unanswered requests. Wait for some of them."
                     await self._wire.send(_error(message.id, types.INTERNAL_ERROR, said))
                     continue
-                self._open.add(message.id)
+                self._open.add(coerce_request_id(message.id))
             elif isinstance(message, types.JSONRPCNotification) and message.method == "notifications/cancelled":
                 # The SDK does not answer requests that were cancelled.
-                self._close((message.params or {}).get("requestId"))
+                cancelled = as_request_id((message.params or {}).get("requestId"))
+                if cancelled is not None:
+                    self._close(cancelled)
             return SessionMessage(message, self._metadata)
 
     async def _finish(self, grace_seconds: float) -> None:
@@ -160,8 +163,8 @@ class Duplex:
                 await self._answered.wait()
         self._ended = True
 
-    def _close(self, id: object) -> None:
-        self._open.discard(cast("types.RequestId", id))
+    def _close(self, id: types.RequestId) -> None:
+        self._open.discard(coerce_request_id(id))
         self._answered.set()
 
 
@@ -170,7 +173,10 @@ def guess_id(head: bytes, tail: bytes) -> types.RequestId | None:
     for pattern, end in ((_ID_IN_HEAD, head), (_ID_IN_TAIL, tail)):
         found = pattern.search(end)
         if found is not None:
-            text = found["id"].decode()
+            try:
+                text = found["id"].decode()
+            except UnicodeDecodeError:
+                return None
             return text[1:-1] if text.startswith('"') else int(text)
     return None
 
