@@ -80,7 +80,11 @@ class Report:
 
 
 def from_paths(paths: Sequence[Path]) -> tuple[list[Item], list[Failed]]:
-    """Files as given and the documents in folders, each once, and what could not even be looked at."""
+    """Files as given and the documents in folders, each once, and what could not even be looked at.
+
+    A document's name is its absolute path, so that it stays the same from whatever folder it is sent; its label is the
+    path as it was typed.
+    """
     items: dict[Path, Item] = {}
     failed: list[Failed] = []
     for given in paths:
@@ -97,7 +101,8 @@ def from_paths(paths: Sequence[Path]) -> tuple[list[Item], list[Failed]]:
             failed.append(Failed(str(given), "not_found", f"There is no {str(given)!r}.", "Check the path."))
             continue
         for path in found:
-            items.setdefault(Path(os.path.realpath(path)), Item(str(path), _reader(path)))
+            real = Path(os.path.realpath(path))
+            items.setdefault(real, Item(str(path), _reader(path, real.as_posix())))
     return list(items.values()), failed
 
 
@@ -193,7 +198,7 @@ def _walk(folder: Path, failed: list[Failed]) -> Iterator[Path]:
                 yield path
 
 
-def _reader(path: Path) -> Callable[[], Mapping[str, JsonValue]]:
+def _reader(path: Path, name: str) -> Callable[[], Mapping[str, JsonValue]]:
     def read() -> Mapping[str, JsonValue]:
         try:
             size = path.stat().st_size
@@ -205,6 +210,6 @@ def _reader(path: Path) -> Callable[[], Mapping[str, JsonValue]]:
             data = path.read_bytes()
         except OSError as error:
             raise BadInput(f"{str(path)!r} cannot be read: {error.strerror}.", hint="Check its permissions.") from error
-        return {"name": path.as_posix(), "data_base64": base64.b64encode(data).decode()}
+        return {"name": name, "data_base64": base64.b64encode(data).decode()}
 
     return read

@@ -103,12 +103,13 @@ class Shelf:
 @dataclass
 class Inbox:
     """Takes documents as the content server does. `refuses` are names it never takes, `busy` names it takes at the
-    second try; `taken` is what it took."""
+    second try; `taken` is what it took, `names` what the documents were called."""
 
     home: Path
     refuses: set[str] = field(default_factory=set[str])
     busy: set[str] = field(default_factory=set[str])
     taken: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    names: list[str] = field(default_factory=list[str])
     tags: list[str] = field(default_factory=list[str])
 
     def group(self) -> GroupSpec:
@@ -124,6 +125,7 @@ class Inbox:
             tags: list[str] | None = None,
         ) -> Ingested:
             """Take a document."""
+            self.names.append(name)
             own = Path(name).name
             if own in self.refuses:
                 raise BadInput("It is no document.", hint="Send another one.")

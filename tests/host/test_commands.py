@@ -185,6 +185,16 @@ def test_a_file_that_is_named_is_sent_whatever_it_is_called_and_only_once(
     assert [Path(each["name"]).name for each in document(capsys)["ingested"]] == ["picture.png"]
 
 
+def test_a_document_is_named_by_its_absolute_path_and_shown_as_it_was_typed(
+    home: Path, folder: Path, as_json: Output, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox = Inbox(home)
+    monkeypatch.chdir(folder / "deep")
+    assert bring(workspace(home, inbox.group()), as_json, Path("b.TXT"), Path("../a.md"), folder / "a.md") == OK
+    assert sorted(inbox.names) == sorted(path.resolve().as_posix() for path in (folder / "a.md", folder / "deep/b.TXT"))
+    assert {each["name"] for each in document(capsys)["ingested"]} == {"b.TXT", "../a.md"}
+
+
 def test_one_bad_document_does_not_stop_the_others_and_is_told_at_the_end(
     home: Path, folder: Path, text: Output, capsys: Capture
 ) -> None:
