@@ -26,8 +26,11 @@ STOP_GRACE_SECONDS: Final = 5.0
 EOF_GRACE_SECONDS: Final = 1.0
 """The same once the other side has nothing more to say: enough for `printf … | stoa serve content`."""
 
-MAX_OPEN_REQUESTS: Final = 1024
+MAX_OPEN_REQUESTS: Final = 256
 """Unanswered requests of one connection, open listen requests among them; further ones are told to come later."""
+
+MAX_UNSENT_BYTES: Final = 32 * 1024 * 1024
+"""Answers of one connection that wait to be written; above that no request is read, so that the client waits, too."""
 
 MAX_LEAD: Final = 8
 """Messages before the first request that are kept; only `notifications/initialized` has a reason to be there."""
@@ -59,6 +62,9 @@ class Duplex:
         self._metadata = metadata
         self._open: set[types.RequestId] = set()
         self._answered = anyio.Event()
+        self._unsent = 0
+        self._longest = 0
+        self._written = anyio.Event()
         self._reading = anyio.CancelScope()
         self._stopping = False
         self._ended = False
@@ -114,7 +120,13 @@ class Duplex:
         data = message.model_dump_json(by_alias=True, exclude_unset=True).encode()
         if len(data) > MAX_MESSAGE_BYTES:
             data = _instead_of(message, len(data))
-        await self._wire.send(data)
+        self._unsent += len(data)
+        self._longest = max(self._longest, len(data))
+        try:
+            await self._wire.send(data)
+        finally:
+            self._unsent -= len(data)
+            self._written.set()
         if isinstance(message, types.JSONRPCResponse | types.JSONRPCError) and message.id is not None:
             self._close(message.id)
 
@@ -132,6 +144,9 @@ class Duplex:
 
     async def _next(self) -> SessionMessage:
         while True:
+            while self._is_behind():
+                self._written = anyio.Event()
+                await self._written.wait()
             try:
                 raw = await self._wire.receive()
             except TooLong as error:
@@ -144,17 +159,26 @@ class Duplex:
                 await self._wire.send(_malformed(error))
                 continue
             if isinstance(message, types.JSONRPCRequest):
+                id = coerce_request_id(message.id)
+                if id in self._open:
+                    said = "A request with this id is still unanswered."
+                    await self._wire.send(_error(message.id, types.INVALID_REQUEST, said))
+                    continue
                 if len(self._open) >= MAX_OPEN_REQUESTS:
                     said = f"This connection has {MAX_OPEN_REQUESTS} unanswered requests. Wait for some of them."
                     await self._wire.send(_error(message.id, types.INTERNAL_ERROR, said))
                     continue
-                self._open.add(coerce_request_id(message.id))
+                self._open.add(id)
             elif isinstance(message, types.JSONRPCNotification) and message.method == "notifications/cancelled":
                 # The SDK does not answer requests that were cancelled.
                 cancelled = as_request_id((message.params or {}).get("requestId"))
                 if cancelled is not None:
                     self._close(cancelled)
             return SessionMessage(message, self._metadata)
+
+    def _is_behind(self) -> bool:
+        """Whether more waits to be written, or may soon when answers are as long as they have been, than is allowed."""
+        return self._unsent > 0 and self._unsent + len(self._open) * self._longest > MAX_UNSENT_BYTES
 
     async def _finish(self, grace_seconds: float) -> None:
         with anyio.move_on_after(grace_seconds):
