@@ -117,6 +117,9 @@ class Duplex:
 
     async def send(self, item: SessionMessage) -> None:
         message = item.message
+        while self._unsent > MAX_UNSENT_BYTES // 16:
+            # As long as its turn has not come an answer is not written out: that would double what it takes.
+            await self._wait_for_writing()
         data = message.model_dump_json(by_alias=True, exclude_unset=True).encode()
         if len(data) > MAX_MESSAGE_BYTES:
             data = _instead_of(message, len(data))
@@ -145,8 +148,7 @@ class Duplex:
     async def _next(self) -> SessionMessage:
         while True:
             while self._is_behind():
-                self._written = anyio.Event()
-                await self._written.wait()
+                await self._wait_for_writing()
             try:
                 raw = await self._wire.receive()
             except TooLong as error:
@@ -179,6 +181,11 @@ class Duplex:
     def _is_behind(self) -> bool:
         """Whether more waits to be written, or may soon when answers are as long as they have been, than is allowed."""
         return self._unsent > 0 and self._unsent + len(self._open) * self._longest > MAX_UNSENT_BYTES
+
+    async def _wait_for_writing(self) -> None:
+        if self._written.is_set():
+            self._written = anyio.Event()
+        await self._written.wait()
 
     async def _finish(self, grace_seconds: float) -> None:
         with anyio.move_on_after(grace_seconds):
