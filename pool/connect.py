@@ -12,11 +12,12 @@ from mcp.client.subscriptions import SubscriptionLost
 from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 
+from pool.address import header_trouble, url_trouble
 from pool.connection import Connection, read_failure
 from pool.failures import Lost, first_cause
 from pool.http import HttpPool, HttpTransport
 from pool.link import Link
-from pool.spec import HttpSpec, InProcessSpec, MemberSpec, StdioSpec
+from pool.spec import HttpSpec, InProcessSpec, MemberSpec, StdioSpec, WsSpec
 from pool.stdio import StdioTransport
 from pool.websocket import WebSocketTransport
 from stoa import __version__
@@ -54,6 +55,7 @@ async def open_connection(
         link = Link()
         target = cast("Server[object]", spec.server)
     else:
+        _check(spec, server=server)
         if isinstance(spec, StdioSpec):
             link = StdioTransport(spec, server=server, environ=surroundings.environ, grace_seconds=grace_seconds)
         elif isinstance(spec, HttpSpec):
@@ -94,6 +96,16 @@ async def open_connection(
         tasks.start_soon(_listen, client, connection, on_tools_changed)
         yield connection
         tasks.cancel_scope.cancel()
+
+
+def _check(spec: StdioSpec | HttpSpec | WsSpec, *, server: str) -> None:
+    """Raise `BadInput` for an address or headers that no request can be made of."""
+    if isinstance(spec, StdioSpec):
+        return
+    if (url_is := url_trouble(spec.url, "ws" if isinstance(spec, WsSpec) else "http")) is not None:
+        raise BadInput(f"The server {server!r} has the address {spec}: {url_is[0]}.", hint=url_is[1])
+    if (header_is := header_trouble(spec.headers)) is not None:
+        raise BadInput(f"The header {header_is[0]!r} of the server {server!r}: {header_is[1]}.", hint=header_is[2])
 
 
 def _explain(error: MCPError, spec: MemberSpec, *, server: str, told: str) -> StoaError:

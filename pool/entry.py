@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from pool.address import header_trouble, url_trouble
 from pool.redact import is_secret_name, secrets_in
 from pool.spec import HttpSpec, MemberSpec, StdioSpec, WsSpec
 from pool.trouble import bad, explain_validation, show
@@ -26,7 +26,6 @@ KINDS: Final[Mapping[str, str]] = {
     "websocket": "ws",
     "sse": "sse",
 }
-SCHEMES: Final[Mapping[str, tuple[str, str]]] = {"http": ("http", "https"), "ws": ("ws", "wss")}
 # fmt: off
 FOREIGN: Final = frozenset((
     "$comment", "alwaysAllow", "auth", "authentication", "authProviderType", "autoApprove", "comment",
@@ -127,7 +126,10 @@ def read_entry(value: JsonValue, *, source: str, path: str, environ: Mapping[str
         },
     )
     if kind != "stdio":
-        _check_url(entry.url, kind, source=source, path=f"{path}.url")
+        if (url_is := url_trouble(entry.url, kind)) is not None:
+            raise bad(source, f"{path}.url", *url_is)
+        if (header_is := header_trouble(entry.headers)) is not None:
+            raise bad(source, f"{path}.headers.{header_is[0]}", *header_is[1:])
     return _with_secrets(entry, filler.secrets)
 
 
@@ -167,17 +169,6 @@ def _kind(written: _Written, *, source: str, path: str) -> str:
     if getattr(written, needed) is None:
         raise bad(source, f"{path}.{needed}", f"this key is missing; a server of type {kind} needs it", "Add it.")
     return kind
-
-
-def _check_url(url: str, kind: str, *, source: str, path: str) -> None:
-    try:
-        parts = urlsplit(url)
-        is_good = parts.scheme in SCHEMES[kind] and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        is_good = False
-    if not is_good:
-        first, second = SCHEMES[kind]
-        raise bad(source, path, f"this is no {first}:// or {second}:// address", f"Write {first}://host:port/path.")
 
 
 def _with_secrets(entry: Entry, filled: set[str]) -> Entry:

@@ -22,6 +22,7 @@ from pool.connect import Surroundings
 from pool.group import Group
 from pool.http import HttpPool
 from pool.nearby import did_you_mean
+from pool.reading import check_sendable
 from pool.spec import GroupSpec, HttpSpec
 from pool.status import ReplicaStatus, Served
 from stoa.clock import Clock, SystemClock
@@ -144,6 +145,7 @@ class Pool:
         """
         group = self._group(call.ref.server)
         _check_hops(hops)
+        check_sendable(call.arguments, f"The arguments of {call.ref}")
         give_up_at = math.inf if timeout_seconds is None else anyio.current_time() + timeout_seconds
         tool = await in_time(group.find_tool(call.ref.tool), give_up_at, what=str(call.ref))
         result, replica, seconds = await ask(
@@ -163,6 +165,7 @@ class Pool:
     ) -> tuple[ResourceContent, ...]:
         """The contents of a resource. Raises `NotFound` and the errors of `call`."""
         _check_hops(hops)
+        check_sendable(uri, f"The address {uri!r}")
         contents, _, _ = await ask(
             self._group(server),
             lambda connection, meta: connection.read_resource(uri, meta=meta),
@@ -179,6 +182,7 @@ class Pool:
     ) -> tuple[str, ...]:
         """What may be meant by the beginning of an argument of a resource template."""
         _check_hops(hops)
+        check_sendable((template, argument, prefix), f"The completion of {argument!r}")
         values, _, _ = await ask(
             self._group(server),
             lambda connection, meta: connection.complete(template, argument, prefix, meta=meta),

@@ -202,14 +202,20 @@ class Replica:
                     self._leave()
             if starting.cancelled_caught:
                 error = self._too_late()
-        except StoaError as failure:
-            error = failure
-        except (Lost, Refusal) as failure:
-            error = Unavailable(f"The server {self._group.name!r} did not list its tools: {failure}")
         except Exception as failure:  # noqa: BLE001 - owner task: a library's surprise costs this replica only
-            _log.exception("replica %s ended unexpectedly", self.name)
-            error = Unavailable(f"The connection to the server {self._group.name!r} failed: {_in_few_words(failure)}")
+            error = self._judge(first_cause(failure))
         await self._after(error, was_ready=was_ready)
+
+    def _judge(self, cause: BaseException) -> StoaError:
+        """What ended the session, for people. Task groups wrap it on the way here; `cause` is what was inside."""
+        if isinstance(cause, StoaError):
+            return cause
+        if isinstance(cause, Lost | Refusal):
+            return Unavailable(f"The server {self._group.name!r} did not list its tools: {cause}")
+        words = f"{type(cause).__name__}: {str(cause)[:300]}"
+        _log.warning("replica %s ended unexpectedly: %s", self.name, words)
+        _log.debug("replica %s", self.name, exc_info=cause)
+        return Unavailable(f"The connection to the server {self._group.name!r} failed: {words}")
 
     async def _list(self, connection: Connection) -> None:
         self._tools = {tool.ref.tool: tool for tool in await connection.list_tools()}
@@ -251,8 +257,3 @@ class Replica:
             f"The server {self._group.name!r} did not answer within {self._group.start_timeout_seconds:g} seconds.",
             hint=f"Try it by hand: {self.spec}",
         )
-
-
-def _in_few_words(error: BaseException) -> str:
-    cause = first_cause(error)
-    return f"{type(cause).__name__}: {str(cause)[:300]}"

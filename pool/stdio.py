@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
 
 import anyio
-import mcp_types as types
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 from mcp.client._transport import TransportStreams  # pyright: ignore[reportPrivateUsage] - the type of a transport
 from mcp.shared.message import SessionMessage
@@ -17,6 +16,7 @@ from mcp.shared.message import SessionMessage
 from pool.child import Child, start_child
 from pool.link import LinkedTransport
 from pool.oversize import too_big_to_send
+from pool.reading import read_message
 from pool.spec import StdioSpec
 from stoa.wire import MAX_MESSAGE_BYTES
 
@@ -147,7 +147,7 @@ class StdioTransport(LinkedTransport):
         if not line.strip():
             return
         try:
-            message = types.jsonrpc_message_adapter.validate_json(line, by_name=False)
+            message = read_message(line)
         except ValueError:
             self.noise_lines += 1
             self._noise_run += 1

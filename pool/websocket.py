@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 
 import anyio
-import mcp_types as types
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 from mcp.client._transport import TransportStreams  # pyright: ignore[reportPrivateUsage] - the type of a transport
 from mcp.shared.message import SessionMessage
@@ -17,6 +16,7 @@ from websockets.typing import Subprotocol
 
 from pool.link import LinkedTransport
 from pool.oversize import too_big_to_send
+from pool.reading import read_message
 from pool.redact import mask
 from pool.spec import WsSpec
 from stoa.errors import BadInput, Denied, StoaError, Unavailable
@@ -106,7 +106,7 @@ class WebSocketTransport(LinkedTransport):
         try:
             async for frame in socket:
                 try:
-                    message = types.jsonrpc_message_adapter.validate_json(frame, by_name=False)
+                    message = read_message(frame)
                 except ValueError as error:
                     await inbound.send(error)
                 else:

@@ -208,6 +208,14 @@ ONE = {"a": {"command": "x"}}
         ({"mcpServers": {"a": {"url": "ftp://h"}}}, ["mcpServers.a.url", "http://"]),
         ({"mcpServers": {"a": {"url": "http://"}}}, ["mcpServers.a.url"]),
         ({"mcpServers": {"a": {"url": "http://h:99999/"}}}, ["mcpServers.a.url"]),
+        ({"mcpServers": {"a": {"url": "http://a b/"}}}, ["mcpServers.a.url", "blanks"]),
+        ({"mcpServers": {"a": {"url": "ws://h/\n"}}}, ["mcpServers.a.url", "control characters"]),
+        ({"mcpServers": {"a": {"url": "http://" + "é" * 300 + "/"}}}, ["mcpServers.a.url", "1 to 63"]),
+        ({"mcpServers": {"a": {"url": "ws://a..b/"}}}, ["mcpServers.a.url", "no host"]),
+        ({"mcpServers": {"a": {"url": "http://[::1/"}}}, ["mcpServers.a.url"]),
+        ({"mcpServers": {"a": {"url": "http://h", "headers": {"X": "a\r\nY: b"}}}}, ["mcpServers.a.headers.X"]),
+        ({"mcpServers": {"a": {"url": "ws://h", "headers": {"X": "\u2603"}}}}, ["a.headers.X", "printable ASCII"]),
+        ({"mcpServers": {"a": {"url": "ws://h", "headers": {"X Y": "a"}}}}, ["mcpServers.a.headers.X Y"]),
         ({"mcpServers": {"a": {"type": "ws", "url": "http://h"}}}, ["mcpServers.a.url", "ws://"]),
         ({"mcpServers": {"a": {"command": "${NONE}"}}}, ["a.command", "NONE is not set", "${NONE:-default}"]),
         ({"mcpServers": {"a": {"url": "http://h", "headers": {"X": "${NONE}"}}}}, ["mcpServers.a.headers.X"]),
@@ -249,6 +257,14 @@ def test_values_that_may_be_secret_are_not_quoted() -> None:
         with pytest.raises(BadInput) as caught:
             parse({"mcpServers": {"a": written}})
         assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost", "ws://my_host:1/x?y=z", "http://[::1]:80/", "https://münchen.de/é"]
+)
+def test_addresses_that_can_be_meant_are_taken(url: str) -> None:
+    headers = {"Authorization": "Bearer a b/c=", "X-Empty": ""}
+    assert set(parse({"mcpServers": {"a": {"url": url, "headers": headers}}})) == {"a"}
 
 
 def test_a_file_is_read_and_named_in_errors(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pool.pool import Pool
-from pool.spec import HttpSpec
+from pool.spec import HttpSpec, WsSpec
 from stoa.errors import BadInput, Denied, Fault, OutcomeUnknown, StoaError, Unavailable
 from stoa.wire import MAX_MESSAGE_BYTES
 from tests.pool.stage import call, load, open_pool, quick, served
@@ -239,3 +239,22 @@ async def test_a_session_that_the_server_forgot_is_opened_again() -> None:
         sessions = {headers.get("mcp-session-id") for headers in app.seen}
         assert (await call(pool, "one.write", {"text": "x"})).text == "wrote x"
         assert {headers.get("mcp-session-id") for headers in app.seen} - sessions
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        HttpSpec("http://127.0.0.1:9/", headers={"X": "hunter2\u2603"}),
+        WsSpec("ws://127.0.0.1:9/", headers={"X": "hunter2\r\nY: z"}),
+        HttpSpec("http://a b/"),
+        WsSpec("ws://" + "a" * 64 + "/"),
+    ],
+)
+async def test_what_cannot_be_asked_for_is_bad_input_and_no_traceback(
+    spec: HttpSpec | WsSpec, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_pool(quick("one", spec)) as pool:
+        with pytest.raises(BadInput) as caught:
+            await call(pool, "one.echo")
+    assert "hunter2" not in str(caught.value)
+    assert caplog.text == ""

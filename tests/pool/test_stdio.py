@@ -7,6 +7,7 @@ import sys
 import anyio
 import anyio.lowlevel
 import pytest
+from pydantic import JsonValue
 
 from pool.spec import StdioSpec
 from stoa.errors import BadInput, Fault, OutcomeUnknown, Unavailable
@@ -240,6 +241,32 @@ async def test_an_answer_of_the_wrong_shape_is_the_servers_fault() -> None:
     async with open_pool(quick("one", raw())) as pool:
         with pytest.raises(Fault, match="not valid MCP 2025-11-25"):
             await call(pool, "one.wrong_shape")
+
+
+async def test_half_a_character_in_an_answer_costs_that_character_only() -> None:
+    async with open_pool(quick("one", raw())) as pool:
+        with anyio.fail_after(10):
+            assert (await call(pool, "one.half")).text == "a\ufffdb\U0001f600\\ud83d"
+
+
+@pytest.mark.parametrize("arguments", [{"text": "a\ud83d"}, {"a\ud83d": 1}, {"text": ["a", {"b": "\ud83d"}]}])
+async def test_half_a_character_in_the_arguments_costs_that_call_only(arguments: dict[str, JsonValue]) -> None:
+    async with open_pool(quick("one", raw())) as pool:
+        pid = (await call(pool, "one.pid")).text
+        with pytest.raises(BadInput, match=r"one\.echo cannot be sent"):
+            await call(pool, "one.echo", arguments)
+        with pytest.raises(BadInput, match="cannot be sent"):
+            await pool.read_resource("one", "x://\ud83d", principal=LOCAL)
+        assert (await call(pool, "one.pid")).text == pid
+
+
+async def test_a_list_of_tools_that_cannot_be_read_is_told_in_one_line(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_pool(quick("one", raw("bad-list"))) as pool:
+        with pytest.raises(Fault, match="not valid MCP"):
+            await call(pool, "one.echo")
+    assert "Traceback" not in f"{capfd.readouterr()}{caplog.text}"
 
 
 async def test_a_server_that_closes_its_stdout_is_lost() -> None:

@@ -75,6 +75,16 @@ async def test_the_upgrade_carries_headers_and_subprotocol_and_no_compression() 
     assert "sec-websocket-extensions" not in seen[0]
 
 
+async def test_half_a_character_in_an_answer_costs_that_character_only() -> None:
+    async def half(socket: ServerConnection, number: int) -> None:
+        result = {"content": [{"type": "text", "text": "a\ud83db"}]}
+        await socket.send(json.dumps({"jsonrpc": "2.0", "id": number, "result": result}))
+
+    async with scripted(half) as url, open_pool(quick("one", WsSpec(url))) as pool:
+        with anyio.fail_after(10):
+            assert (await call(pool, "one.echo")).text == "a\ufffdb"
+
+
 async def test_an_answer_over_the_limit_is_cut_off_with_a_clear_error() -> None:
     async def huge(socket: ServerConnection, number: int) -> None:
         result = {"content": [{"type": "text", "text": "x" * MAX_MESSAGE_BYTES}]}

@@ -20,10 +20,12 @@ EXTRA: list[str] = []
 
 TOOLS = [
     "echo", "pid", "slow", "crash", "never", "garbage", "garbled", "huge", "stderr", "grow", "close_stdout",
-    "refuse", "environment", "wrong_shape", "whoami",
+    "refuse", "environment", "wrong_shape", "whoami", "half",
 ]  # fmt: skip
 
 
+# The first half of an emoji, then a whole one, then an escaped backslash before the same letters.
+HALF = r'{"jsonrpc": "2.0", "id": %s, "result": {"content": [{"type": "text", "text": "a\ud83db\ud83d\ude00\\ud83d"}]}}'
 INFO = {"name": "raw", "version": "0.0.1"}
 CAPABILITIES = {"tools": {"listChanged": "modern" not in HABITS}}
 
@@ -71,6 +73,10 @@ def list_tools(params: dict[str, object]) -> dict[str, object]:
         if start + 3 < len(names):
             page["nextCursor"] = str(start + 3)
         return page
+    if "malformed" in HABITS:
+        return {"tools": [{"name": 5}, describe("echo"), "no tool", {"name": "unschematic"}, describe("pid")]}
+    if "bad-list" in HABITS:
+        return {"tools": 5}
     if "endless" in HABITS:
         return {"tools": [describe("echo")], "nextCursor": "again"}
     return {"tools": [describe(name) for name in names], "ttlMs": 0, "cacheScope": "private"}
@@ -92,6 +98,8 @@ def call(request: object, params: dict[str, object]) -> None:
         send({"id": request, "error": {"code": arguments["code"], "message": "refused"}})
     elif name == "wrong_shape":
         send({"id": request, "result": {"content": "this is no list"}})
+    elif name == "half":
+        write(HALF % json.dumps(request))
     elif name == "whoami":
         send(
             {

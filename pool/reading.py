@@ -1,0 +1,52 @@
+"""JSON-RPC messages as they come, and arguments as they go: halves of characters are what breaks both.
+
+Servers written in JavaScript that cut a text in the middle of an emoji send `\\ud83d` without its other half. That is
+no valid JSON text, but losing the whole answer for it would be worse than one U+FFFD.
+"""
+
+import re
+
+import mcp_types as types
+from pydantic_core import to_json
+
+from stoa.errors import BadInput
+
+__all__ = ["check_sendable", "mend", "read_message"]
+
+# Each escape from its backslash on, so that `\\ud83d` (an escaped backslash and letters) is not taken for one.
+_ESCAPE = re.compile(
+    rb"(?P<pair>\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+    rb"|\\.",
+    re.DOTALL,
+)
+_REPLACEMENT = rb"\ufffd"
+
+
+def read_message(data: bytes | str) -> types.JSONRPCMessage:
+    """The message. Raises `ValueError` for what is none."""
+    try:
+        return types.jsonrpc_message_adapter.validate_json(data, by_name=False)
+    except ValueError:
+        raw = data.encode() if isinstance(data, str) else data
+        if not raw.lstrip().startswith(b"{"):
+            raise
+        mended = mend(raw.decode("utf-8", "replace").encode())
+        if mended == raw:
+            raise
+    return types.jsonrpc_message_adapter.validate_json(mended, by_name=False)
+
+
+def mend(data: bytes) -> bytes:
+    """JSON text whose escapes are whole characters: a half becomes U+FFFD."""
+    return _ESCAPE.sub(lambda escape: _REPLACEMENT if escape["half"] is not None else escape[0], data)
+
+
+def check_sendable(value: object, what: str) -> None:
+    """Raise `BadInput` for what cannot be written as JSON in UTF-8, before it costs anybody a connection."""
+    try:
+        to_json(value)
+    except (ValueError, RecursionError) as error:
+        raise BadInput(
+            f"{what} cannot be sent: {str(error)[:200]}.", hint="Leave out halves of characters, and nest less deeply."
+        ) from None
