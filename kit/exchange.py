@@ -5,7 +5,6 @@ Here the handler runs in the request's own task and writes its events itself; on
 take longer than a moment: it sees clients leave, which cancels the handler, and keeps silent streams alive.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn, cast
@@ -33,7 +32,7 @@ from mcp.shared.message import ServerMessageMetadata
 from mcp.shared.transport_context import TransportContext
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from pydantic import ValidationError
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -122,8 +121,9 @@ class Exchanges:
         if check_accept_headers(request) != (True, True):
             raise _Refused(Response(status_code=406))
         try:
-            decoded = json.loads(await _body(request))
-        except (ValueError, RecursionError):  # also numbers too long to read, and lists too deep
+            # pydantic's reader, as on the other wires: the standard library's takes UTF-16, half characters and NaN.
+            decoded = from_json(await _body(request), allow_inf_nan=False)
+        except ValueError:  # also numbers too long to read, and lists too deep
             _refuse(types.PARSE_ERROR, "This is not JSON.")
         try:
             if isinstance(decoded, dict) and "id" not in decoded:

@@ -127,3 +127,29 @@ async def test_a_call_that_has_come_through_too_many_servers_is_refused(settings
     async with in_memory(settings) as http:
         answer = await http.post("/mcp", json=call("who", meta={"io.stoa/hops": hops}), headers=headers("who"))
     assert answer.json()["error"]["data"]["code"] in {"denied", "bad_input"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"jsonrpc": "2.0", "id": "\\ud800", "method": "tools/list"}',
+        b'{"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"a": "\\udc00"}}',
+        b'{"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"a": NaN}}',
+        '{"jsonrpc": "2.0", "id": 1, "method": "tools/list"}'.encode("utf-16"),
+        b"[" * 100_000,
+        b'{"jsonrpc": "2.0", "id": ' + b"9" * 5000 + b', "method": "tools/list"}',
+    ],
+)
+async def test_a_body_that_only_a_lenient_reader_would_take_is_no_json(settings: Settings, body: bytes) -> None:
+    async with in_memory(settings) as http:
+        said = headers("") | {"mcp-method": "tools/list", "content-type": "application/json"}
+        answer = await http.post("/mcp", content=body, headers=said)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32700)
+
+
+@pytest.mark.parametrize("id", [None, True, 1.5, [1]])
+async def test_a_request_with_an_impossible_id_is_no_request(settings: Settings, id: object) -> None:
+    async with in_memory(settings) as http:
+        body = {"jsonrpc": "2.0", "id": id, "method": "tools/list", "params": {"_meta": META}}
+        answer = await http.post("/mcp", json=body, headers=headers("") | {"mcp-method": "tools/list"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32600)
