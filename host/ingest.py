@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, cast, get_args
 
 import anyio
 import anyio.to_thread
@@ -23,7 +24,7 @@ from stoa.resilience.backoff import Backoff
 from stoa.tools import ToolCall, ToolRef
 from stoa.wire import MAX_MESSAGE_BYTES
 
-__all__ = ["SUFFIXES", "TOOL", "Done", "Failed", "Item", "Report", "from_installed", "from_paths", "ingest"]
+__all__ = ["SUFFIXES", "TOOL", "Done", "Failed", "Item", "Report", "Status", "from_installed", "from_paths", "ingest"]
 
 TOOL = ToolRef("content", "ingest_document")
 
@@ -36,6 +37,10 @@ SUFFIXES = frozenset(
 LARGEST_FILE_BYTES = MAX_MESSAGE_BYTES * 3 // 4 - 64 * 2**10
 """More would not fit one message as base64; the server's own limit may be lower and it says so itself."""
 TRIES = 3
+
+Status = Literal["created", "replaced", "unchanged"]
+"""What became of a document: new, a newer version of a known one, or known as it is."""
+
 _PASSED_BY = frozenset({"__pycache__", "node_modules"})
 
 
@@ -53,7 +58,11 @@ class Done:
     id: str
     title: str
     chunks: int
-    created: bool
+    status: Status
+
+    @property
+    def created(self) -> bool:
+        return self.status == "created"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +174,11 @@ async def _send(item: Item, pool: Pool, principal: Principal, tags: Sequence[str
 
 def _answer(item: Item, structured: JsonValue) -> Done | Failed:
     match structured:
-        case {"id": str(identity), "title": str(title), "chunks": int(chunks), "created": bool(created)}:
-            return Done(item.label, identity, title, chunks, created)
+        case {"id": str(identity), "title": str(title), "chunks": int(chunks), "created": bool(created), **rest}:
+            said = rest.get("status")
+            plain: Status = "created" if created else "unchanged"
+            status = cast(Status, said) if said in get_args(Status) else plain
+            return Done(item.label, identity, title, chunks, status)
         case {"code": str(code), "message": str(message), **rest}:
             after = rest.get("retry_after_seconds")
             return Failed(

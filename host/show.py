@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -97,12 +98,10 @@ def checks(console: Console, found: "Iterable[Check]") -> None:
 
 def ingested(console: Console, report: "Report", *, interrupted: bool) -> None:
     """What became of the documents; failures by name."""
-    new = sum(each.created for each in report.done)
+    became = Counter(each.status for each in report.done)
     passages = sum(each.chunks for each in report.done)
-    known = len(report.done) - new
-    parts = [f"{_count(new, 'document')} ingested"]
-    if known:
-        parts.append(f"{known} known before")
+    parts = [f"{_count(became['created'], 'document')} ingested"]
+    parts += [f"{became[status]} {status}" for status in ("replaced", "unchanged") if became[status]]
     parts.append(_count(passages, "passage"))
     if report.failed:
         parts.append(f"{len(report.failed)} failed")

@@ -88,6 +88,7 @@ def _document(report: Report, *, interrupted: bool) -> dict[str, JsonValue]:
                 "id": each.id,
                 "title": each.title,
                 "chunks": each.chunks,
+                "status": each.status,
                 "created": each.created,
             }
             for each in report.done

@@ -41,6 +41,7 @@ class Ingested(BaseModel):
     title: str
     chunks: int
     created: bool
+    status: str
 
 
 TEXTS = {
@@ -132,10 +133,11 @@ class Inbox:
             if own in self.busy:
                 self.busy.remove(own)
                 raise Unavailable("Too busy.", retry_after=0.01)
-            created = own not in self.taken
-            self.taken[own] = base64.b64decode(data_base64)
+            data = base64.b64decode(data_base64)
+            status = "unchanged" if self.taken.get(own) == data else "replaced" if own in self.taken else "created"
+            self.taken[own] = data
             self.tags += tags or []
-            return Ingested(id=own, title=title or own, chunks=1, created=created)
+            return Ingested(id=own, title=title or own, chunks=1, created=status == "created", status=status)
 
         return GroupSpec("content", (InProcessSpec(server.lowlevel),), trusted=True)
 

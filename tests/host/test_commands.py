@@ -214,9 +214,21 @@ def test_a_server_that_is_busy_is_asked_again(home: Path, folder: Path, as_json:
 
 
 def test_what_is_known_already_is_counted_apart(home: Path, folder: Path, text: Output, capsys: Capture) -> None:
-    inbox = Inbox(home, taken={"a.md": b""})
+    inbox = Inbox(home, taken={"a.md": b"# A"})
     assert bring(workspace(home, inbox.group()), text, folder / "a.md") == OK
-    assert capsys.readouterr().out == "0 documents ingested, 1 known before, 1 passage.\n"
+    assert capsys.readouterr().out == "0 documents ingested, 1 unchanged, 1 passage.\n"
+
+
+def test_new_replaced_and_unchanged_documents_are_told_apart(
+    home: Path, folder: Path, text: Output, as_json: Output, capsys: Capture
+) -> None:
+    (folder / "new.md").write_text("new", "utf-8")
+    taken = {"a.md": b"# An older one", "b.TXT": b"b"}
+    assert bring(workspace(home, Inbox(home, taken=dict(taken)).group()), text, folder) == OK
+    assert capsys.readouterr().out == "1 document ingested, 1 replaced, 1 unchanged, 3 passages.\n"
+    assert bring(workspace(home, Inbox(home, taken=dict(taken)).group()), as_json, folder) == OK
+    became = {Path(each["name"]).name: each["status"] for each in document(capsys)["ingested"]}
+    assert became == {"a.md": "replaced", "b.TXT": "unchanged", "new.md": "created"}
 
 
 def test_a_path_with_nothing_to_send_is_refused_at_once(home: Path, tmp_path: Path, text: Output) -> None:
