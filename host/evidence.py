@@ -93,7 +93,7 @@ def conclude(question: str, results: Sequence[Sequence[Hit]]) -> Conclusion:
 
 
 def _with_numbers(citations: Sequence[Citation]) -> str:
-    """The extracts below each other; the number stands behind the words, before the code that belongs to them."""
+    """The extracts below each other; a number never stands in code: it follows the words before it, or the block."""
     return "\n\n".join(_numbered(citation) for citation in citations)
 
 

@@ -30,7 +30,7 @@ LEAST_PROSE = 0.8
 
 _WHOLE = re.compile(r"[\"'(`]*[A-Z0-9`].*[.!?:][\"')`]*$")
 _CHANGELOG = re.compile(r"\bby @\w|\(?#\d{2,}\)?\W*$")
-_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})")
+_FENCE = re.compile(r"^[ \t]*(`{3,}(?!.*`)|~{3,})")
 _HEADING = re.compile(r"^ {0,3}#{1,6}\s|^[^\n]+\n(=+|-+)\s*$")
 _STARTS_BLOCK = re.compile(r"^ {0,3}(#{1,6}\s|[-*+]\s|\d+[.)]\s|>|\|)")
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]*_]*\s+(?=[\"'(\[*_`]*[A-Z0-9])")
@@ -49,7 +49,7 @@ _CLEANERS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
     (re.compile(r"(?<!\w)(\*\*|__)(?=\S)(.+?)(?<=\S)\1(?!\w)", re.DOTALL), r"\2"),
     (re.compile(r"(?<![\w*\\])\*(?=\S)([^*]+?)(?<=[^\s\\])\*(?!\w)"), r"\1"),
     (re.compile(r"(?<![\w\\])_(?=\S)([^_]+?)(?<=[^\s\\])_(?!\w)"), r"\1"),
-    (re.compile(r"``([^`]+)``"), r"`\1`"),
+    (re.compile(r"`{2,}([^`]+)`{2,}"), r"`\1`"),
     (re.compile(r"\s*\|\s*"), " "),
     (re.compile(r"\\([\\`*_{}\[\]()#+\-.!|<>~])"), r"\1"),
     (re.compile(r"\s+"), " "),
@@ -115,9 +115,11 @@ def clean(markdown: str) -> str:
 
 
 def _code(passage: str, block: _Block) -> str:
-    """A code block as it is shown, without the indent of its list; empty when it is none or too long."""
-    code = textwrap.dedent(passage[block.start : block.end].strip("\n"))
-    return code if block.kind == "code" and len(code) <= LONGEST_CODE else ""
+    """A code block as it is shown; empty when it is none or too long."""
+    text = passage[block.start : block.end]
+    if block.kind != "code" or len(textwrap.dedent(text).strip("\n")) > LONGEST_CODE:
+        return ""
+    return _fenced(text)[0]
 
 
 def _code_alone(passage: str, blocks: Sequence[_Block], weights: Mapping[str, float]) -> Extract | None:
@@ -126,10 +128,37 @@ def _code_alone(passage: str, blocks: Sequence[_Block], weights: Mapping[str, fl
     for block in blocks:
         text = passage[block.start : block.end]
         score = sum(weights[term] for term in frozenset(terms(text)) & weights.keys())
-        if block.kind == "code" and text.strip() and (found is None or score > found.score):
-            end = block.start + len(text[:LONGEST_CODE].rstrip())
-            found = Extract(textwrap.dedent(passage[block.start : end]), block.start, end, score)
+        if block.kind == "code" and (found is None or score > found.score):
+            code, length = _fenced(text)
+            if code:
+                found = Extract(code, block.start, block.start + length, score)
     return found
+
+
+def _fenced(text: str) -> tuple[str, int]:
+    """A code block between fences and without the indent of its list, and how much of `text` it shows.
+
+    What is too long is cut at the end of a line, and a fence that lies outside the passage is put there: whatever
+    follows an extract is never taken for its code.
+    """
+    lines = text.splitlines(keepends=True)
+    opens, closes = _FENCE.match(lines[0]), _FENCE.match(lines[-1])
+    closes = None if opens and len(lines) == 1 else closes
+    mark = opens or closes
+    fence = mark.group(1) if mark else "```"
+    body = lines[1 if opens else 0 : -1 if closes else None]
+    room, kept = LONGEST_CODE, list[str]()
+    for line in body:
+        if kept and len(line) > room:
+            break
+        kept.append(line[:room])  # only a first line can be longer than the room
+        room -= len(line)
+    code = textwrap.dedent("".join(kept)).strip("\n")
+    if not code.strip():
+        return "", 0
+    shown = len(lines[0] if opens else "") + len("".join(kept).rstrip())
+    head = lines[0].strip() if opens else fence
+    return f"{head}\n{code}\n{fence}", len(text) if kept == body else shown
 
 
 def _score(text: str, weights: Mapping[str, float], above: frozenset[str]) -> float:
@@ -184,8 +213,11 @@ def _blocks(passage: str) -> Iterator[_Block]:
     """Paragraphs, list items, headings and fenced code, in order; rules and link definitions are left out."""
     lines = list(_lines(passage))
     fences = [match for _, line in lines if (match := _FENCE.match(line))]
-    # An odd fence without a language at the top closes a block that began before the passage.
-    opened = (0, fences[0].group(1)) if len(fences) % 2 and not fences[0].string[fences[0].end() :].strip() else None
+    bare = [not match.string[match.end() :].strip() for match in fences]
+    # The first fence closes a block that began before the passage when it names no language, and either is one too
+    # many or the next one opens a block.
+    began_before = bool(fences) and bare[0] and (len(fences) % 2 == 1 or not bare[1])
+    opened = (0, fences[0].group(1)) if began_before else None
     start: int | None = None
     end = 0
     for at, line in lines:

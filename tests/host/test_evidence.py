@@ -106,3 +106,9 @@ def test_the_number_of_a_citation_that_is_all_code_stands_behind_it() -> None:
     code = "```\nlock = FileLock()\n\nlock.acquire()\n```"
     found = conclude(QUESTION, [[hit("a", code)]])
     assert found.text == f"{code}\n\n[1]"
+
+
+def test_no_number_stands_inside_of_code_that_has_no_fences_of_its_own() -> None:
+    said = "Call `acquire` to lock a file, and mind that it waits for as long as somebody else holds it; see below how."
+    found = conclude(QUESTION, [[hit("a", f"{said}\n\n>>> lock.acquire()\n1\n"), hit("b", ">>> lock.file()\n1\n")]])
+    assert found.text == (f"{said} [1]\n\n```\n>>> lock.acquire()\n1\n```\n\n```\n>>> lock.file()\n1\n```\n\n[2]")

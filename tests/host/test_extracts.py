@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from host.extracts import LONGEST, best_extract, clean
+from host.extracts import LONGEST, LONGEST_CODE, best_extract, clean
 from host.rank import terms
 
 PASSAGE = """\
@@ -122,3 +122,48 @@ def test_every_extract_lies_in_its_passage_and_is_not_too_long(passage: str) -> 
 )
 def test_markdown_becomes_what_a_reader_sees(markdown: str, expected: str) -> None:
     assert clean(markdown) == expected
+
+
+def test_code_that_is_too_long_is_cut_at_the_end_of_a_line_and_closed() -> None:
+    lines = [f"lock.acquire(timeout={number})" for number in range(100)]
+    passage = "```python\n" + "\n".join(lines) + "\n```\n"
+    found = best_extract(passage, weights("lock"))
+    assert found is not None
+    head, *body, end = found.text.split("\n")
+    assert (head, end) == ("```python", "```")
+    assert body == lines[: len(body)]
+    assert 0 < len("\n".join(body)) <= LONGEST_CODE
+    assert passage[found.start : found.end].endswith(body[-1])
+
+
+@pytest.mark.parametrize(
+    ("passage", "expected"),
+    [
+        ("```sh\nlock --now", "```sh\nlock --now\n```"),
+        ("lock --now\n```\n", "```\nlock --now\n```"),
+        (">>> lock()\n1\n", "```\n>>> lock()\n1\n```"),
+        ("    ```sh\n    lock --now\n    ```\n", "```sh\nlock --now\n```"),
+        ("  ```sh\nlock --now\n  ```\n", "```sh\nlock --now\n```"),
+    ],
+    ids=["cut below", "cut above", "no fences", "in a list", "indented fences"],
+)
+def test_code_always_stands_between_fences(passage: str, expected: str) -> None:
+    found = best_extract(passage, weights("lock"))
+    assert found is not None
+    assert found.text == expected
+
+
+def test_a_passage_that_begins_and_ends_in_code_keeps_its_words_apart() -> None:
+    found = best_extract("x = 1\n```\n\nThis locks the file.\n\n```sh\ny = 2\n", weights("lock file"))
+    assert found is not None
+    assert found.text == "This locks the file."
+
+
+@given(st.text(alphabet="ab=.\n`~ ", max_size=200))
+def test_no_fence_of_an_extract_is_left_open(passage: str) -> None:
+    found = best_extract(passage, {"a": 1.0, "ab": 2.0}, with_code=True)
+    if found is not None and "\n" in found.text:
+        code = found.text if found.text.startswith(("```", "~~~")) else found.text.partition("\n\n")[2]
+        fence = code[: len(code) - len(code.lstrip(code[0]))]
+        assert len(fence) >= 3
+        assert code.endswith(f"\n{fence}")
