@@ -83,7 +83,8 @@ def plan(task: str, tools: Sequence[ToolInfo], *, trusted: Collection[str]) -> P
         query = _query_name(tool) if is_search(tool) and tool.read_only else None
         if query is None:
             continue
-        call = ToolCall(tool.ref, {query: asked.strip(), **_in_full(tool)})
+        most = properties(tool.input_schema)[query].get("maxLength")
+        call = ToolCall(tool.ref, {query: _shortened(asked.strip(), most), **_in_full(tool)})
         if tool.ref.server in trusted:
             searches.append(call)
         else:
@@ -122,6 +123,14 @@ def _query_name(tool: ToolInfo) -> str | None:
         if has_type(value, tool.input_schema, "string") and "enum" not in value and not _ID_NAME.search(name):
             return name
     return None
+
+
+def _shortened(text: str, most: JsonValue) -> str:
+    """As much of the text as the tool takes, cut between two words where there are two."""
+    if not isinstance(most, int) or len(text) <= most:
+        return text
+    head, _, _ = text[: most + 1].rpartition(" ")
+    return head.rstrip() or text[:most]
 
 
 def _in_full(tool: ToolInfo) -> dict[str, JsonValue]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # showing needs no more than their names, and some of them ar
 __all__ = ["addresses", "answer", "checks", "ingested", "result", "table", "tools"]
 
 MOST_FAILURES_SHOWN = 20
+LONGEST_HEADING = 200
+"""Characters of a task that are repeated above its answer; the run's record has all of it."""
 _MARKS = {"ok": ("ok  ", "green"), "note": ("note", "yellow"), "bad": ("bad ", "bold red")}
 
 
@@ -55,7 +57,7 @@ def tools(console: Console, found: Iterable[tuple[str, str, str, bool]]) -> None
 
 
 def answer(console: Console, given: Answer, record: str | None) -> None:
-    console.print(Text(printable(given.task), style="bold"))
+    console.print(Text(_heading(printable(given.task)), style="bold"))
     console.print()
     for kind, lines in _pieces(printable(given.text)):
         if kind == "code":
@@ -131,6 +133,13 @@ def result(console: Console, structured: JsonValue, text: str) -> None:
         console.print(Text(json.dumps(structured, ensure_ascii=False, indent=2)), soft_wrap=True)
     else:
         console.print(Text(printable(text)), soft_wrap=True)
+
+
+def _heading(task: str) -> str:
+    if len(task) <= LONGEST_HEADING:
+        return task
+    head, _, _ = task[: LONGEST_HEADING - 1].rpartition(" ")
+    return f"{head or task[: LONGEST_HEADING - 2]} …"
 
 
 def _indented(console: Console, text: Text, by: int) -> None:

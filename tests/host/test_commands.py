@@ -128,6 +128,15 @@ def test_a_run_prints_the_answer_its_sources_who_served_it_and_the_record(
     assert json.loads(record.read_text("utf-8"))["run_id"] == record.stem
 
 
+def test_a_long_task_is_repeated_in_short(home: Path, text: Output, capsys: Capture) -> None:
+    work = workspace(home, Shelf(home).group())
+    assert run_task(work, text, "How do I lock a file?" + " And then?" * 100, (), "planner", allow_writes=False) == OK
+    heading = capsys.readouterr().out.splitlines()[0]
+    assert heading.startswith("How do I lock a file?")
+    assert heading.endswith(" …")
+    assert len(heading) <= 200
+
+
 def test_a_run_in_json_is_the_whole_answer(home: Path, as_json: Output, capsys: Capture) -> None:
     work = workspace(home, Shelf(home).group())
     assert run_task(work, as_json, "How do I lock a file?", (), "planner", allow_writes=False) == OK

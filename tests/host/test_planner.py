@@ -164,3 +164,14 @@ def test_no_tools_make_an_empty_plan() -> None:
 
 def test_the_same_task_gives_the_same_plan() -> None:
     assert plan("How do I lock a file?", ALL, trusted=BOTH) == plan("How do I lock a file?", ALL, trusted=BOTH)
+
+
+@pytest.mark.parametrize(
+    ("task", "query"),
+    [("How do I lock a file?", "How do I lock a"), ("lock " * 3, "lock lock lock"), ("x" * 30, "x" * 16)],
+)
+def test_a_query_is_no_longer_than_its_tool_takes_and_ends_with_a_word(task: str, query: str) -> None:
+    short = tool(
+        "s.search", arguments={"query": {"type": "string", "maxLength": 16}}, required=("query",), output=hits("text")
+    )
+    assert dict(plan(task, [short], trusted={"s"}).searches[0].arguments) == {"query": query}
