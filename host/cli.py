@@ -140,7 +140,9 @@ def call(
 @app.command(rich_help_panel="Work")
 def ingest(
     context: typer.Context,
-    paths: Annotated[list[Path] | None, typer.Argument(metavar="PATH", help="Files and folders.")] = None,
+    paths: Annotated[  # what cannot be read is reported beside the others, not refused here
+        list[Path] | None, typer.Argument(metavar="PATH", readable=False, help="Files and folders.")
+    ] = None,
     installed: Annotated[
         bool, typer.Option("--installed", help="The descriptions of the Python packages installed beside Stoa.")
     ] = False,

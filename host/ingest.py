@@ -22,7 +22,6 @@ from stoa.errors import BadInput, StoaError
 from stoa.principal import Principal
 from stoa.resilience.backoff import Backoff
 from stoa.tools import ToolCall, ToolRef
-from stoa.wire import MAX_MESSAGE_BYTES
 
 __all__ = ["SUFFIXES", "TOOL", "Done", "Failed", "Item", "Report", "Status", "from_installed", "from_paths", "ingest"]
 
@@ -34,8 +33,8 @@ SUFFIXES = frozenset(
 )
 """What is taken from a folder. A file that is named itself is sent whatever it is called."""
 
-LARGEST_FILE_BYTES = MAX_MESSAGE_BYTES * 3 // 4 - 64 * 2**10
-"""More would not fit one message as base64; the server's own limit may be lower and it says so itself."""
+LARGEST_FILE_BYTES = 10 * 2**20
+"""What the content server takes; a larger file is refused here, before it is read. As base64 it fits one message."""
 TRIES = 3
 
 Status = Literal["created", "replaced", "unchanged"]
@@ -96,15 +95,20 @@ def from_paths(paths: Sequence[Path]) -> tuple[list[Item], list[Failed]]:
     """
     items: dict[Path, Item] = {}
     failed: list[Failed] = []
+    hint = f"What is taken from a folder ends with {', '.join(sorted(SUFFIXES))}."
     for given in paths:
-        if given.is_dir():
+        try:
+            is_folder, is_there = given.is_dir(), given.exists()
+        except OSError as error:
+            failed.append(_unreadable(str(given), error))
+            continue
+        if is_folder:
+            known = len(failed)
             found = list(_walk(given, failed))
-            if not found:
-                known = ", ".join(sorted(SUFFIXES))
-                failed.append(
-                    Failed(str(given), "bad_input", f"No document lies in {str(given)!r}.", f"Read: {known}.")
-                )
-        elif given.exists():
+            if not found and len(failed) == known:
+                failed.append(Failed(str(given), "bad_input", f"No document lies in {str(given)!r}.", hint))
+                hint = ""  # once is enough
+        elif is_there:
             found = [given]
         else:
             failed.append(Failed(str(given), "not_found", f"There is no {str(given)!r}.", "Check the path."))
@@ -200,14 +204,26 @@ def _failed(item: Item, error: StoaError) -> Failed:
 
 def _walk(folder: Path, failed: list[Failed]) -> Iterator[Path]:
     def unreadable(error: OSError) -> None:
-        failed.append(Failed(str(error.filename), "bad_input", f"Cannot be listed: {error.strerror}.", ""))
+        failed.append(_unreadable(str(error.filename), error))
 
     for here, folders, files in os.walk(folder, onerror=unreadable):
         folders[:] = sorted(name for name in folders if name not in _PASSED_BY and not name.startswith("."))
         for name in sorted(files):
             path = Path(here, name)
-            if path.suffix.lower() in SUFFIXES and not name.startswith(".") and path.is_file():
+            if path.suffix.lower() in SUFFIXES and not name.startswith(".") and _may_be_file(path):
                 yield path
+
+
+def _may_be_file(path: Path) -> bool:
+    """What cannot be looked at is kept: reading it says why."""
+    try:
+        return path.is_file()
+    except OSError:
+        return True
+
+
+def _unreadable(label: str, error: OSError) -> Failed:
+    return Failed(label, "bad_input", f"{label!r} cannot be read: {error.strerror}.", "Check its permissions.")
 
 
 def _reader(path: Path, name: str) -> Callable[[], Mapping[str, JsonValue]]:
@@ -218,7 +234,7 @@ def _reader(path: Path, name: str) -> Callable[[], Mapping[str, JsonValue]]:
                 raise BadInput(f"{str(path)!r} is no file.", hint="Give a file or a folder.")
             if size > LARGEST_FILE_BYTES:
                 most = LARGEST_FILE_BYTES / 2**20
-                raise BadInput(f"{str(path)!r} has {size / 2**20:.1f} MiB; {most:.0f} MiB fit.", hint="Split it.")
+                raise BadInput(f"{str(path)!r} has {size / 2**20:.1f} MiB; the limit is {most:.0f}.", hint="Split it.")
             data = path.read_bytes()
         except OSError as error:
             raise BadInput(f"{str(path)!r} cannot be read: {error.strerror}.", hint="Check its permissions.") from error

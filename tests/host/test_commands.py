@@ -1,6 +1,7 @@
 """What commands print and how they end, over servers in this process."""
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from host.app import Workspace
 from host.commands.bring import ingest_all
 from host.commands.look import call_tool, list_servers, list_tools
 from host.commands.work import run_task
+from host.ingest import LARGEST_FILE_BYTES
 from host.output import Output
 from host.session import BAD_INPUT, OK, TOOL_FAILED, UNAVAILABLE
 from stoa.errors import BadInput, NotFound, StoaError
+from stoa.wire import MAX_MESSAGE_BYTES
 from tests.host.shelf import Inbox, Shelf, dead, workspace
 
 Capture = pytest.CaptureFixture[str]
@@ -252,13 +255,47 @@ def test_a_file_that_cannot_be_read_or_is_too_large_is_named(
     home: Path, folder: Path, as_json: Output, capsys: Capture
 ) -> None:
     with (folder / "huge.md").open("wb") as file:
-        file.truncate(20 * 2**20)
+        file.truncate(LARGEST_FILE_BYTES + 1)
     (folder / "gone.md").symlink_to(folder / "nowhere")
     (folder / "odd.md").symlink_to("/dev/null")
     names = ("huge.md", "gone.md", "odd.md")
     assert bring(workspace(home, Inbox(home).group()), as_json, *(folder / name for name in names)) == BAD_INPUT
     messages = " ".join(each["message"] for each in document(capsys)["failed"])
     assert all(name in messages for name in names)
+
+
+def test_the_largest_file_fits_one_message() -> None:
+    assert LARGEST_FILE_BYTES * 4 // 3 < MAX_MESSAGE_BYTES - 2**20
+
+
+def test_what_is_taken_from_a_folder_is_said_once(home: Path, tmp_path: Path, text: Output, capsys: Capture) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    work = workspace(home, Inbox(home).group())
+    assert bring(work, text, tmp_path / "one", tmp_path / "two") == BAD_INPUT
+    out = capsys.readouterr().out
+    assert out.count("No document lies in") == 2
+    assert out.count(".rst") == 1
+
+
+def test_a_path_that_cannot_be_looked_at_does_not_stop_the_others(
+    home: Path, folder: Path, as_json: Output, capsys: Capture
+) -> None:
+    inbox = Inbox(home)
+    assert bring(workspace(home, inbox.group()), as_json, folder / ("x" * 300), folder / "a.md") == BAD_INPUT
+    assert list(inbox.taken) == ["a.md"]
+    assert "x" * 300 in document(capsys)["failed"][0]["name"]
+
+
+@pytest.mark.skipif(os.name == "posix" and os.geteuid() == 0, reason="nothing is unreadable for the superuser")
+def test_a_file_without_permission_is_reported_and_the_others_are_sent(
+    home: Path, folder: Path, as_json: Output, capsys: Capture
+) -> None:
+    inbox = Inbox(home)
+    (folder / "a.md").chmod(0)
+    assert bring(workspace(home, inbox.group()), as_json, folder) == BAD_INPUT
+    assert list(inbox.taken) == ["b.TXT"]
+    assert "cannot be read" in document(capsys)["failed"][0]["message"]
 
 
 def test_a_server_that_takes_no_documents_is_named(home: Path, folder: Path, text: Output) -> None:
