@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from host.signals import INTERRUPTED
 from stoa.errors import BadInput, Conflict, Denied, Fault, NotFound, OutcomeUnknown, StoaError, Unavailable
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ OK: Final = 0
 TOOL_FAILED: Final = 1
 BAD_INPUT: Final = 2
 UNAVAILABLE: Final = 3
-INTERRUPTED: Final = 130
-
 
 _CODES: dict[type[StoaError], int] = {
     BadInput: BAD_INPUT,
