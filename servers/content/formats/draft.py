@@ -33,7 +33,8 @@ def tidy_text(text: str) -> str:
         text.encode()
     except UnicodeEncodeError:  # lone surrogates, from JSON escapes or PDF text
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return re.sub(r"\A(?:[^\S\n]*\n)+", "", text).rstrip()
+    first = re.search(r"\S", text)  # not one pattern for all blank lines: it remembers each of millions
+    return text[text.rfind("\n", 0, first.start()) + 1 :].rstrip() if first is not None else ""
 
 
 def tidy_title(title: str | None) -> str | None:
