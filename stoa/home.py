@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import stat
 from pathlib import Path
 
 from stoa.errors import BadInput
@@ -10,6 +11,7 @@ from stoa.settings import Settings
 __all__ = ["open_home", "secret_key"]
 
 KEY_BYTES = 32
+MAX_KEY_BYTES = 4096
 
 
 def open_home(home: Path) -> Path:
@@ -38,7 +40,7 @@ def secret_key(settings: Settings) -> bytes:
     try:
         if not path.exists():
             _publish(path, secrets.token_bytes(KEY_BYTES))
-        key = path.read_bytes()
+        key = _read(path)
     except OSError as error:
         raise BadInput(
             f"The key file {str(path)!r} cannot be used: {error.strerror}.",
@@ -50,6 +52,15 @@ def secret_key(settings: Settings) -> bytes:
             hint="Delete it; a new one is made, and old cursors no longer open.",
         )
     return key
+
+
+def _read(path: Path) -> bytes:
+    """The file, only if it is one: reading a pipe or a device might never end."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise BadInput(f"The key file {str(path)!r} is no regular file.", hint="Delete it; a new one is made.")
+        return file.read(MAX_KEY_BYTES)
 
 
 def _publish(path: Path, key: bytes) -> None:

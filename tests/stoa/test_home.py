@@ -86,6 +86,13 @@ def test_a_damaged_key_file_is_named_rather_than_used(home: Path, content: bytes
         secret_key(settings(home))
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_pipe_in_place_of_the_key_is_refused_at_once(home: Path) -> None:
+    os.mkfifo(open_home(home) / "secret.key")
+    with pytest.raises(BadInput, match="no regular file"):
+        secret_key(settings(home))
+
+
 def test_a_home_that_cannot_be_made_is_named_with_a_remedy(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(BadInput, match="STOA_HOME"):
