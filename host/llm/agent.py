@@ -35,9 +35,10 @@ from host.llm.choose import ModelChoice
 from host.llm.provider import explain, open_model
 from host.llm.toolset import Limits, PoolToolset
 from host.rank import Index, tool_text
+from host.reach import reach
 from pool.catalogue import Catalogue, ToolInfo
 from pool.pool import Pool
-from stoa.errors import StoaError, Unavailable
+from stoa.errors import StoaError
 from stoa.ids import new_id
 from stoa.principal import Principal
 
@@ -84,7 +85,7 @@ async def run(
     wrong with the provider is raised as `Denied`, `NotFound`, `BadInput` or `Unavailable`, without the key.
     """
     limits = limits or Limits()
-    catalogue = await _catalogue(pool, servers)
+    catalogue = await reach(pool, servers)  # where there is nothing at all, that is said before anything is sent
     tools = PoolToolset(
         pool,
         _fitting(task, catalogue.tools, most=limits.tools),
@@ -113,18 +114,6 @@ async def run(
             stopped = f"{limits.seconds:g} seconds"
     answer = _answer(task, choice, tools, catalogue, text=text, stopped=stopped, usage=usage)
     return answer if run_id is None else replace(answer, run_id=run_id)
-
-
-async def _catalogue(pool: Pool, servers: Sequence[str]) -> Catalogue:
-    """What the model may use. Where there is nothing at all, that is said before anything is sent."""
-    parts = [await pool.tools(server) for server in dict.fromkeys(servers)] if servers else [await pool.tools()]
-    catalogue = Catalogue(
-        tuple(tool for part in parts for tool in part.tools), tuple(away for part in parts for away in part.unreachable)
-    )
-    if not catalogue.tools and catalogue.unreachable:
-        reasons = "; ".join(f"{server}: {reason}" for server, reason in catalogue.unreachable)
-        raise Unavailable(f"No server can be reached. {reasons}", hint="See `stoa servers` and `stoa doctor`.")
-    return catalogue
 
 
 def _fitting(task: str, tools: Sequence[ToolInfo], *, most: int) -> Sequence[ToolInfo]:
