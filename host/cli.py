@@ -164,7 +164,7 @@ def ingest(
 @app.command(rich_help_panel="Work")
 def run(
     context: typer.Context,
-    task: Annotated[str, typer.Argument(help="A question or a task, in quotes.")],
+    task: Annotated[list[str], typer.Argument(metavar="TASK", help="A question or a task, in quotes.")],
     server: Servers = None,
     model: Annotated[
         str | None,
@@ -181,11 +181,14 @@ def run(
 
     if planner and model not in (None, "planner"):
         raise BadInput(f"--planner and --model {model!r} contradict each other.", hint="Give one of them.")
-    if not task.strip():
+    if len(task) > 1:
+        raise BadInput("The task stands on the line as several words.", hint=f"Put the task in quotes: {_quoted(task)}")
+    said = task[0].strip()
+    if not said:
         raise BadInput("The task is empty.", hint='Write it in quotes: stoa run "How do I …?"')
     chosen = "planner" if planner else model
     return run_task(
-        _workspace(context), _session(context).output, task.strip(), server or (), chosen, allow_writes=allow_writes
+        _workspace(context), _session(context).output, said, server or (), chosen, allow_writes=allow_writes
     )
 
 
@@ -212,6 +215,15 @@ def doctor(context: typer.Context) -> int:
 
     session = _session(context)
     return examine_all(session.config, session.output)
+
+
+def _quoted(words: list[str]) -> str:
+    """`stoa run` with the words as one task, as it has to be typed."""
+    import shlex
+
+    task = " ".join(words)
+    is_plain = not set(task) & set('"$`!\\')
+    return "stoa run " + (f'"{task}"' if is_plain else shlex.quote(task))
 
 
 def _session(context: typer.Context) -> Session:

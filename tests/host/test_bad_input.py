@@ -25,6 +25,7 @@ CASES: list[tuple[list[str], int, list[str]]] = [
     (["servers", "--jsn"], 2, ["--jsn", "stoa servers --help"]),
     (["--config"], 2, ["--config"]),
     (["run"], 2, ["task"]),
+    (["run", "How", "do", "I", "lock"], 2, ["Put the task in quotes", 'stoa run "How do I lock"']),
     (["run", "  "], 2, ["empty", "quotes"]),
     (["run", "x", "--planner", "--model", "openai"], 2, ["--planner", "'openai'"]),
     (["run", "x", "--model", "nonsense"], 2, ["'nonsense'", "openai-compatible:URL#NAME"]),
