@@ -196,4 +196,7 @@ def _propose(
         why = f"The server {tool.ref.server!r} is not marked as trusted in mcp.json."
     else:
         why = "The task does not give all of its arguments."
+    if not given and not missing and properties(tool.input_schema):
+        # None is required by itself, yet it may need one of several: the schema does not say.
+        why += f" What it takes: stoa tools {tool.ref.tool} --server {tool.ref.server}"
     return Proposal(command, why, missing)

@@ -175,3 +175,10 @@ def test_a_query_is_no_longer_than_its_tool_takes_and_ends_with_a_word(task: str
         "s.search", arguments={"query": {"type": "string", "maxLength": 16}}, required=("query",), output=hits("text")
     )
     assert dict(plan(task, [short], trusted={"s"}).searches[0].arguments) == {"query": query}
+
+
+def test_where_to_see_the_arguments_is_said_when_none_is_required() -> None:
+    add = tool("s.add_note", arguments={"text": {"type": "string"}, "path": {"type": "string"}}, read_only=False)
+    (proposal,) = plan("Add a note", [add], trusted={"s"}).proposals
+    assert proposal.command == "stoa call s.add_note"
+    assert proposal.why.endswith("What it takes: stoa tools add_note --server s")
