@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from host.answer import Citation
 from host.extracts import best_extract, clean
 from host.planner import PASSAGE_FIELDS
-from host.rank import terms, words
+from host.rank import STOP_WORDS, terms, words
 
 __all__ = ["ENOUGH_COVERAGE", "ENOUGH_OF_BEST", "MAX_CITATIONS", "Conclusion", "Hit", "conclude", "read_hits"]
 
@@ -27,6 +27,8 @@ is not."""
 MAX_CITATIONS = 3
 
 FENCES = ("```", "~~~")
+
+_GREETINGS = frozenset({"bye", "goodbye", "hello", "hey", "hi", "ok", "okay", "thank", "thanks"})
 
 _RANK_CONSTANT = 60
 """Of reciprocal rank fusion: Cormack, Clarke and Büttcher, SIGIR 2009."""
@@ -66,6 +68,8 @@ def read_hits(structured: JsonValue) -> tuple[Hit, ...]:
 
 def conclude(question: str, results: Sequence[Sequence[Hit]]) -> Conclusion:
     """The answer that several searches give together; each result is in its server's order."""
+    if not set(words(question)) - STOP_WORDS - _GREETINGS:
+        return Conclusion("", False, ())  # it asks for nothing, whatever shares its words
     hits = _fuse([_evidence(question, hits) for hits in results])
     weights = _weights(question, [hit for found in results for hit in found])
     wants_code = next(iter(words(question)), "") == "how"

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from pydantic import JsonValue
 
 from host.evidence import ENOUGH_COVERAGE, ENOUGH_OF_BEST, MAX_CITATIONS, Hit, conclude, read_hits
@@ -112,3 +113,9 @@ def test_no_number_stands_inside_of_code_that_has_no_fences_of_its_own() -> None
     said = "Call `acquire` to lock a file, and mind that it waits for as long as somebody else holds it; see below how."
     found = conclude(QUESTION, [[hit("a", f"{said}\n\n>>> lock.acquire()\n1\n"), hit("b", ">>> lock.file()\n1\n")]])
     assert found.text == (f"{said} [1]\n\n```\n>>> lock.acquire()\n1\n```\n\n```\n>>> lock.file()\n1\n```\n\n[2]")
+
+
+@pytest.mark.parametrize("task", ["the of and", "Hi!", "hello, how are you?", "?"])
+def test_a_task_without_a_word_of_content_finds_nothing(task: str) -> None:
+    found = conclude(task, [[replace(hit("a", "Hi, how are the two of you?"), is_evidence=True)]])
+    assert (found.found, found.citations) == (False, ())
