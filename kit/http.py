@@ -32,6 +32,12 @@ from stoa.wire import MAX_MESSAGE_BYTES, PRINCIPAL_KEY, CloseCode
 
 __all__ = ["Application", "build"]
 
+MAX_SESSIONS = 1000
+"""Sessions of the handshake era that one server keeps; further ones get 503."""
+
+SESSION_IDLE_SECONDS = 600.0
+"""How long such a session may go without any request before it is forgotten, which its client is told by 404."""
+
 METADATA_PATH = "/.well-known/oauth-protected-resource"
 
 
@@ -39,7 +45,15 @@ class Endpoint:
     """One server at one path, for HTTP and for WebSocket."""
 
     def __init__(
-        self, server: Server, entrance: Entrance, *, path: str, event_store: EventStore | None, retry_ms: int | None
+        self,
+        server: Server,
+        entrance: Entrance,
+        *,
+        path: str,
+        event_store: EventStore | None,
+        retry_ms: int | None,
+        max_sessions: int,
+        session_idle_seconds: float,
     ) -> None:
         self.server = server
         self.path = path
@@ -48,6 +62,8 @@ class Endpoint:
         self._entrance = entrance
         self._event_store = event_store
         self._retry_ms = retry_ms
+        self._max_sessions = max_sessions
+        self._session_idle_seconds = session_idle_seconds
         self._manager: StreamableHTTPSessionManager | None = None
         self._state: Any = None
         self._posts = 0
@@ -65,6 +81,8 @@ class Endpoint:
             retry_interval=self._retry_ms,
             security_settings=self._entrance.security,
             max_request_body_size=MAX_MESSAGE_BYTES,
+            max_sessions=self._max_sessions,
+            session_idle_timeout=self._session_idle_seconds,
         )
         # Entered twice, once for either transport; FastMCP counts and enters the server's own lifespan once.
         async with (
@@ -170,6 +188,8 @@ def build(
     at_root: bool,
     event_store: EventStore | None = None,
     retry_ms: int | None = None,
+    max_sessions: int = MAX_SESSIONS,
+    session_idle_seconds: float = SESSION_IDLE_SECONDS,
 ) -> Application:
     """The application for an address. `event_store` lets clients of the handshake era resume a broken stream.
 
@@ -186,6 +206,8 @@ def build(
             path="/mcp" if at_root else f"/mcp/{name}",
             event_store=event_store,
             retry_ms=retry_ms,
+            max_sessions=max_sessions,
+            session_idle_seconds=session_idle_seconds,
         )
         for name, server in servers.items()
     )
