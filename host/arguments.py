@@ -5,8 +5,9 @@ All that is wrong is said at once, before anything is sent.
 
 import difflib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 from pydantic import JsonValue
 
@@ -14,6 +15,10 @@ from host.schema import Schema, items, kinds, properties, required, variants
 from stoa.errors import BadInput
 
 __all__ = ["check", "from_json", "from_words", "skeleton"]
+
+MAX_DEPTH: Final = 100
+MAX_DIGITS: Final = 1000
+MAX_SHOWN: Final = 200
 
 
 def from_words(given: Sequence[str], schema: Schema) -> dict[str, JsonValue]:
@@ -39,6 +44,7 @@ def from_words(given: Sequence[str], schema: Schema) -> dict[str, JsonValue]:
             wrong.append(f"{name!r} is given twice")
     if wrong:
         raise BadInput(_sentence(wrong), hint=_usage(schema))
+    _refuse_unsendable(arguments)
     return arguments
 
 
@@ -46,12 +52,13 @@ def from_json(text: str) -> dict[str, JsonValue]:
     """The object given with `--args`. Raises `BadInput` with the place of the mistake."""
     example = """Write it in single quotes: --args '{"limit": 3}'."""
     try:
-        value = cast("JsonValue", json.loads(text))
+        value = _parsed(text)
     except ValueError as error:
         where = f"{error.msg} at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else str(error)
         raise BadInput(f"--args is not JSON: {where}.", hint=example) from None
     if not isinstance(value, dict):
         raise BadInput("--args is JSON, but not an object.", hint=example)
+    _refuse_unsendable(value)
     return value
 
 
@@ -90,9 +97,9 @@ def _faults(arguments: dict[str, JsonValue], schema: Schema) -> Iterator[tuple[s
     found = cast("Iterator[_SchemaError]", validator.iter_errors(arguments))  # pyright: ignore[reportUnknownMemberType]  # as above
     for error in found:
         if error.path and error.validator not in {"required", "additionalProperties"} | {"anyOf", "oneOf"}:
-            yield ".".join(map(str, error.path)), error.message
+            yield ".".join(map(str, error.path)), _shortened(error.message)
         elif error.path:
-            inner = f"{error.message}" if error.validator == "required" else f"is not {_said_at(error, schema)}"
+            inner = _shortened(error.message) if error.validator == "required" else f"is not {_said_at(error, schema)}"
             yield ".".join(map(str, error.path)), inner
 
 
@@ -101,11 +108,62 @@ def _said_at(error: _SchemaError, schema: Schema) -> str:
     return _said(properties(schema).get(name, {}), schema)
 
 
+def _parsed(text: str) -> JsonValue:
+    """JSON, and no more than JSON. Raises `ValueError` also for what Python would read but no server understands."""
+    try:
+        return cast("JsonValue", json.loads(text, parse_int=_int, parse_float=_float, parse_constant=_no_number))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _int(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"a number has more than {MAX_DIGITS} digits")
+    return int(digits)
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _no_number(_shortened(text))
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number that JSON can hold")
+
+
+def _refuse_unsendable(arguments: dict[str, JsonValue]) -> None:
+    """Raise `BadInput` for what would break on the way: half characters, and nesting that no reader follows."""
+    waiting: list[tuple[JsonValue, int]] = [(arguments, 0)]
+    while waiting:
+        value, depth = waiting.pop()
+        if depth > MAX_DEPTH:
+            raise BadInput(f"The arguments are nested more than {MAX_DEPTH} deep.", hint="Make them flatter.")
+        if isinstance(value, dict):
+            waiting += [(each, depth + 1) for pair in value.items() for each in pair]
+        elif isinstance(value, list):
+            waiting += [(each, depth + 1) for each in value]
+        elif isinstance(value, str) and not _is_text(value):
+            raise BadInput(f"{_shortened(ascii(value))} is not valid text.", hint="Write the arguments in UTF-8.")
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shortened(text: str) -> str:
+    """For a message: the value in it may be of any length."""
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN // 2]}…{text[-MAX_SHOWN // 2 :]}"
+
+
 def _typed(text: str, schema: Schema, root: Schema) -> JsonValue:
     """The text as the most special kind that it fits, else as it is."""
     allowed = {kind for variant in variants(schema, root) for kind in kinds(variant)}
     try:
-        value = cast("JsonValue", json.loads(text))
+        value = _parsed(text)
     except ValueError:
         value = text
     number = value if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -127,6 +127,41 @@ def test_args_that_are_no_json_object_are_refused(text: str) -> None:
         from_json(text)
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("[" * 100_000, "nested too deeply"),
+        ("[" * 200 + "]" * 200, "nested more than"),
+        ("9" * 5000, "digits"),
+        ("NaN", "NaN"),
+        ("1e999", "1e999"),
+        ('"\\ud800"', "not valid text"),
+        ('{"\\udcff": 1}', "not valid text"),
+    ],
+    ids=["broken", "deep", "long", "NaN", "infinite", "half", "half-name"],
+)
+def test_args_that_would_break_on_the_way_are_refused(value: str, said: str) -> None:
+    with pytest.raises(BadInput, match=said) as caught:
+        from_json(f'{{"a": {value}}}')
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["numbers=" + "[" * 100_000, "limit=" + "9" * 5000, "limit=NaN", "limit=1e999", "query=\udcff", "\udcff=1"],
+    ids=["deep", "long", "NaN", "infinite", "half", "half-name"],
+)
+def test_a_word_that_would_break_on_the_way_is_refused(word: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        check({"query": "a", **from_words([word], SCHEMA)}, SCHEMA)
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "9" * 5000])
+def test_a_text_may_look_like_any_json(text: str) -> None:
+    assert from_words([f"query={text}"], SCHEMA) == {"query": text}
+
+
 def test_the_skeleton_shows_required_arguments_first() -> None:
     assert skeleton(SCHEMA).startswith(
         'query=string [limit=integer] [share=number] [exact=boolean] [detail="brief"|"full"]'
