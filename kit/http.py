@@ -12,7 +12,7 @@ import anyio
 from mcp.server.streamable_http import EventStore
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import Message, Receive, Scope, Send
@@ -111,6 +111,8 @@ class Endpoint:
         self._posts += 1
         try:
             await self._enter(scope, receive, send)
+        except ClientDisconnect:
+            pass  # it left before it had said what it wants; nobody is there to answer
         finally:
             self._posts -= 1
             if not self._posts:
@@ -138,7 +140,7 @@ class Endpoint:
             return
         if scope["method"] == "POST":
             # A call that has begun may end; a listen request is ended by the gate.
-            await self._manager.asgi_app(scope, receive, send)
+            await self._manager.asgi_app(scope, _whole(receive), send)
             return
         with anyio.move_on_after(door.ends_at - time.time()):
             await self._manager.asgi_app(scope, receive, send)
@@ -264,6 +266,22 @@ def _metadata_url(scope: Scope, path: str) -> str:
     url = Request({**scope, "type": "http"}).url
     scheme = {"ws": "http", "wss": "https"}.get(url.scheme, url.scheme)
     return f"{scheme}://{url.netloc}{METADATA_PATH}{path}"
+
+
+def _whole(receive: Receive) -> Receive:
+    """Raises `ClientDisconnect` in the middle of a body, where the SDK would begin a session and log a traceback."""
+    is_whole = False
+
+    async def receive_whole() -> Message:
+        nonlocal is_whole
+        message = await receive()
+        if message["type"] == "http.request":
+            is_whole = not message.get("more_body", False)
+        elif not is_whole:
+            raise ClientDisconnect
+        return message
+
+    return receive_whole
 
 
 async def _claims_principal(receive: Receive) -> tuple[Receive, bool]:

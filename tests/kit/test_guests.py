@@ -1,12 +1,17 @@
 """Guests who do not behave: they leave in the middle of a word, or leave their sessions behind."""
 
+import logging
+from urllib.parse import urlsplit
+
 import anyio
 import anyio.lowlevel
 import httpx2
+import pytest
 
 from kit.http import build
 from stoa.settings import Settings
 from tests.kit.example import Example
+from tests.kit.wires import listening
 
 ACCEPT = "application/json, text/event-stream"
 INITIALIZE = {
@@ -39,3 +44,23 @@ async def test_sessions_are_limited_and_those_that_were_left_make_room(example: 
         with anyio.fail_after(5):
             while await open_session() != 200:
                 await anyio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("era", ["mcp-protocol-version: 2026-07-28\r\n", ""])
+async def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_event(
+    example: Example, settings: Settings, caplog: pytest.LogCaptureFixture, era: str
+) -> None:
+    head = (
+        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"Accept: {ACCEPT}\r\n{era}Content-Length: 1000\r\n\r\n{{"
+    )
+    async with listening(example.server, settings) as url:
+        with anyio.fail_after(10):
+            caplog.clear()
+            async with await anyio.connect_tcp("127.0.0.1", urlsplit(url).port or 0) as guest:
+                await guest.send(head.encode())
+                await anyio.wait_all_tasks_blocked()
+            async with httpx2.AsyncClient() as http:
+                assert (await http.get(url.replace("/mcp", "/health"))).status_code == 200
+            await anyio.wait_all_tasks_blocked()
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
