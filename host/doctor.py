@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,11 +97,20 @@ def masked(name: str, value: str) -> str:
 def _home(home: Path) -> Check:
     nearest = next((folder for folder in (home, *home.parents) if folder.exists()), Path("/"))
     said = str(home) if home.exists() else f"{home} (will be made)"
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+    if not _takes_folders(nearest):
         return Check("STOA_HOME", "bad", f"{home}: {nearest} cannot be written", "Set STOA_HOME to another folder.")
     if home.exists() and home.stat().st_mode & 0o077 and os.name == "posix":
         return Check("STOA_HOME", "note", f"{said}, readable by others", f"chmod 700 {home}")
     return Check("STOA_HOME", "ok", said)
+
+
+def _takes_folders(folder: Path) -> bool:
+    """Tried, because permissions do not tell: /proc, say, takes nothing from anybody."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=".stoa-doctor-", dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def _disk(home: Path) -> Check:

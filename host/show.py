@@ -23,14 +23,19 @@ if TYPE_CHECKING:  # showing needs no more than their names, and some of them ar
 __all__ = ["addresses", "answer", "checks", "ingested", "result", "table", "tools"]
 
 MOST_FAILURES_SHOWN = 20
+LEAST_LAST_COLUMN = 24
 LONGEST_HEADING = 200
 """Characters of a task that are repeated above its answer; the run's record has all of it."""
 _MARKS = {"ok": ("ok  ", "green"), "note": ("note", "yellow"), "bad": ("bad ", "bold red")}
 
 
 def table(console: Console, heads: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
-    """Columns under bold heads; the last one may be long. In a pipe, one line a row and no blanks at its end."""
+    """Columns under bold heads; the last one may be long. Where they do not fit, each row is a block of lines. In a
+    pipe, one line a row and no blanks at its end."""
     cells = [[cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row] for row in rows]
+    if console.is_terminal and _is_too_wide(console, heads, cells):
+        _stacked(console, heads, cells)
+        return
     if console.is_terminal:
         grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0), show_header=bool(heads))
         for number in range(len(cells[0]) if cells else len(heads)):
@@ -45,6 +50,25 @@ def table(console: Console, heads: Sequence[str], rows: Iterable[Sequence[str | 
     for line in lines:
         padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         console.print(Text("  ".join(padded).rstrip()), soft_wrap=True)
+
+
+def _is_too_wide(console: Console, heads: Sequence[str], rows: Sequence[Sequence[Text]]) -> bool:
+    """Whether the columns leave too little room for the words of the last one."""
+    lines = [[Text(head) for head in heads], *rows] if heads else rows
+    widths = [max(cell.cell_len for cell in column) + 2 for column in zip(*lines, strict=True)]
+    return sum(widths[:-1]) + min(LEAST_LAST_COLUMN, widths[-1]) > console.width if widths else False
+
+
+def _stacked(console: Console, heads: Sequence[str], rows: Sequence[Sequence[Text]]) -> None:
+    for row in rows:
+        if not heads:
+            console.print(Text("  ").join(row[:-1]))
+            _indented(console, row[-1], 2)
+            continue
+        console.print(Text.assemble((row[0].plain, "bold")))
+        for head, cell in zip(heads[1:], row[1:], strict=True):
+            if cell.plain:
+                _indented(console, Text(": ").join((Text(head), cell)) if head else cell, 2)
 
 
 def tools(console: Console, found: Iterable[tuple[str, str, str, bool]]) -> None:
@@ -93,7 +117,8 @@ def checks(console: Console, found: "Iterable[Check]") -> None:
     rows: list[Sequence[str | Text]] = []
     for check in found:
         mark, style = _MARKS[check.verdict]
-        said = Text.assemble(printable(check.found), (f"  {check.remedy}" if check.remedy else "", "dim"))
+        gap = "  " if console.is_terminal else " - "  # without colours, something has to stand between the two
+        said = Text.assemble(printable(check.found), (f"{gap}{check.remedy}" if check.remedy else "", "dim"))
         rows.append((Text(mark, style=style), Text(check.what, style="bold"), said))
     table(console, (), rows)
 

@@ -46,6 +46,11 @@ def test_a_home_that_is_a_file_is_bad(tmp_path: Path) -> None:
     assert "STOA_HOME" in check.remedy
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc here")
+def test_a_home_where_nothing_can_be_made_is_bad() -> None:
+    assert found(Path("/proc/stoa/home"))["STOA_HOME"].verdict == "bad"
+
+
 def test_a_home_that_others_can_read_is_noted(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     assert "chmod 700" in found(tmp_path)["STOA_HOME"].remedy
