@@ -1,28 +1,22 @@
-"""Who may knock over HTTP and WebSocket: the address we bind to, Host and Origin of a request, its bearer token.
-
-Host and Origin keep web pages out that a browser on this machine has open (DNS rebinding); tokens say who calls.
-"""
+"""Who may knock over HTTP and WebSocket: the address we bind to, Host and Origin of a request, its bearer token."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
-from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
-from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 
 from kit.auth import Authenticator, AuthFailure
 from kit.claims import LEEWAY_SECONDS
 from kit.identity import Door, internal_key
 from kit.loopback import is_loopback
+from kit.names import LOOPBACK_NAMES, Names
 from stoa.errors import BadInput
 from stoa.principal import Principal
 from stoa.settings import Settings
 
 __all__ = ["Entrance", "owner", "refusal"]
 
-_LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 _ANY_ADDRESS = ("0.0.0.0", "::", "[::]", "")  # noqa: S104  # compared with, not bound to
 
 
@@ -39,10 +33,10 @@ class Entrance:
             )
         self._authenticator = Authenticator(settings.auth) if settings.auth.is_on else None
         self.takes_assertions = internal_key(settings) is not None
-        self.security = TransportSecuritySettings(
-            allowed_hosts=_hosts(settings.allowed_hosts, host), allowed_origins=_origins(settings.allowed_origins)
+        self._names = Names(
+            hosts=_hosts(settings.allowed_hosts, host),
+            origins=[*(f"http://{name}" for name in LOOPBACK_NAMES), *settings.allowed_origins],
         )
-        self._guard = TransportSecurityMiddleware(self.security)
 
     def __repr__(self) -> str:
         return f"<Entrance: {'loopback' if self.is_loopback else 'open'}, auth={self._authenticator is not None}>"
@@ -52,10 +46,9 @@ class Entrance:
         """Always so where others can reach us; on loopback when auth is configured (a proxy may stand before us)."""
         return self._authenticator is not None
 
-    async def refuse_foreign(self, connection: HTTPConnection) -> Response | None:
+    def refuse_foreign(self, headers: Iterable[tuple[bytes, bytes]]) -> Response | None:
         """421 for a Host and 403 for an Origin that are not ours."""
-        # The guard reads headers only; it is annotated for requests but as good for upgrades.
-        return await self._guard.validate_request(Request({**connection.scope, "type": "http", "method": "GET"}))
+        return self._names.refuse(headers)
 
     async def door(self, headers: Iterable[tuple[bytes, bytes]]) -> Door | AuthFailure:
         """How a request with these headers comes in, or why not."""
@@ -82,22 +75,7 @@ def refusal(failure: AuthFailure, *, resource_metadata: str | None) -> Response:
 
 
 def _hosts(allowed: Iterable[str], host: str) -> list[str]:
-    names = [*_LOOPBACK_NAMES, *allowed]
+    names = [*LOOPBACK_NAMES, *allowed]
     if host not in _ANY_ADDRESS:
         names.append(f"[{host}]" if ":" in host and not host.startswith("[") else host)
-    return _any_port(names)
-
-
-def _origins(allowed: Iterable[str]) -> list[str]:
-    return _any_port([*(f"http://{name}" for name in _LOOPBACK_NAMES), *allowed])
-
-
-def _any_port(names: Iterable[str]) -> list[str]:
-    """Each name as it is and, unless it has a port, with any. A name ends where a port begins: `]` ends an IPv6 one."""
-    patterns: dict[str, Any] = {}
-    for name in names:
-        patterns[name] = None
-        rest = name.rpartition("]")[2] if "]" in name else name.partition("://")[2] or name
-        if ":" not in rest:
-            patterns[f"{name}:*"] = None
-    return list(patterns)
+    return names

@@ -15,7 +15,6 @@ from mcp.server.connection import Connection
 from mcp.server.lowlevel import Server as LowLevelServer
 from mcp.server.runner import modern_error_data
 from mcp.server.streamable_http import check_accept_headers
-from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
 from mcp.shared.dispatcher import CallOptions
 from mcp.shared.exceptions import NoBackChannelError
 from mcp.shared.inbound import (
@@ -64,9 +63,8 @@ def is_modern(scope: Scope) -> bool:
 class Exchanges:
     """Serves requests of one server. State: those that run, the clients last seen."""
 
-    def __init__(self, server: LowLevelServer[Any], *, security: TransportSecuritySettings) -> None:
+    def __init__(self, server: LowLevelServer[Any]) -> None:
         self._server = server
-        self._guard = TransportSecurityMiddleware(security)
         self._clients = Clients()
         self._running: set[_Exchange] = set()
         self._busy = anyio.Event()
@@ -113,11 +111,10 @@ class Exchanges:
 
     async def _read(self, request: Request) -> types.JSONRPCRequest | None:
         """The request in the body, or none for a notification, which this wire accepts and has no use for."""
-        response = await self._guard.validate_request(request, is_post=request.method == "POST")
-        if response is not None:
-            raise _Refused(response)
         if request.method != "POST":
             raise _Refused(Response(status_code=405, headers={"Allow": "POST"}))
+        if not request.headers.get("content-type", "").lower().startswith("application/json"):
+            raise _Refused(Response("Invalid Content-Type header", status_code=400))
         if check_accept_headers(request) != (True, True):
             raise _Refused(Response(status_code=406))
         try:

@@ -58,7 +58,7 @@ class Endpoint:
         self.server = server
         self.path = path
         self.sockets = Sockets(server.lowlevel)
-        self._exchanges = Exchanges(server.lowlevel, security=entrance.security)
+        self._exchanges = Exchanges(server.lowlevel)
         self._entrance = entrance
         self._event_store = event_store
         self._retry_ms = retry_ms
@@ -79,7 +79,6 @@ class Endpoint:
             lowlevel,
             event_store=self._event_store,
             retry_interval=self._retry_ms,
-            security_settings=self._entrance.security,
             max_request_body_size=MAX_MESSAGE_BYTES,
             max_sessions=self._max_sessions,
             session_idle_timeout=self._session_idle_seconds,
@@ -122,6 +121,10 @@ class Endpoint:
         assert self._manager is not None
         # Space around a value is no part of it (RFC 9110, 5.5); httptools leaves the space behind it.
         scope["headers"] = [(name, value.rstrip(b" \t")) for name, value in scope["headers"]]
+        refused = self._entrance.refuse_foreign(scope["headers"])
+        if refused is not None:
+            await refused(scope, receive, send)
+            return
         door = await self._entrance.door(scope["headers"])
         # In the handshake era a session would be opened before anybody has proven anything.
         takes_assertions = self._entrance.takes_assertions and is_modern(scope)
@@ -146,7 +149,7 @@ class Endpoint:
             await self._manager.asgi_app(scope, receive, send)
 
     async def serve_websocket(self, websocket: WebSocket) -> None:
-        refused = await self._entrance.refuse_foreign(websocket)
+        refused = self._entrance.refuse_foreign(websocket.scope["headers"])
         door = await self._entrance.door(websocket.scope["headers"])
         if refused is None and isinstance(door, AuthFailure):
             if door.error is None and self._entrance.takes_assertions:
@@ -243,7 +246,7 @@ def build(
 
 async def _show_metrics(request: Request, entrance: Entrance, metrics: Metrics) -> Response:
     """Open where nobody is asked for a token; else for tokens with the scope: the numbers are those of all tenants."""
-    refused = await entrance.refuse_foreign(request)
+    refused = entrance.refuse_foreign(request.scope["headers"])
     if refused is None and entrance.asks_for_tokens:
         door = await entrance.door(request.scope["headers"])
         if isinstance(door, AuthFailure):

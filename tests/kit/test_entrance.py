@@ -87,7 +87,13 @@ async def in_memory(
     [
         ({"host": "evil.example"}, 421),
         ({"host": "127.0.0.1.evil.example:80"}, 421),
+        ({"host": "localhost:abc.evil.example"}, 421),
+        ({"host": "127.0.0.1:1@evil.example"}, 421),
+        ({"host": "[::1]:80x"}, 421),
+        ({"host": "localhost:"}, 421),
         ({"origin": "http://evil.example"}, 403),
+        ({"origin": "http://localhost:80.evil.example"}, 403),
+        ({"origin": "http://127.0.0.1:1@evil.example"}, 403),
         ({"origin": "null"}, 403),
         ({"origin": "http://localhost.evil.example:80"}, 403),
     ],
@@ -102,7 +108,10 @@ async def test_a_foreign_host_or_origin_is_refused(
         assert (await http.post("/mcp", json=body, headers=era)).status_code == 200
 
 
-@pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "[::1]", "stoa.example", "stoa.example:443"])
+@pytest.mark.parametrize(
+    "name",
+    ["localhost", "127.0.0.1", "[::1]", "[::1]:80", "stoa.example", "stoa.example:443", "LocalHost:80", "STOA.example"],
+)
 async def test_names_that_are_configured_are_served_besides_loopback(home: Path, name: str) -> None:
     settings = Settings.model_validate(
         {"home": home, "allowed_hosts": ("stoa.example",), "allowed_origins": ("https://app.example",)}
@@ -110,6 +119,8 @@ async def test_names_that_are_configured_are_served_besides_loopback(home: Path,
     async with in_memory(settings) as http:
         headers = {**MODERN, "host": name, "origin": "https://app.example"}
         assert (await http.post("/mcp", json=who(), headers=headers)).status_code == 200
+        old = {"accept": MODERN["accept"], "host": name, "origin": "HTTPS://App.example"}
+        assert (await http.post("/mcp", json=INITIALIZE, headers=old)).status_code == 200
 
 
 @pytest.mark.parametrize(("name", "origin", "status"), [("evil.example", None, 421), ("localhost", "http://evil", 403)])
