@@ -6,8 +6,10 @@ at anything, so what a writer read is still true when it writes. A transaction i
 
 import os
 import sqlite3
+import stat
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -32,6 +34,19 @@ Rows = Callable[[str, dict[str, Value]], Sequence[tuple[Value, ...]]]
 """Asks the database in SQL: a statement with `:names`, and their values."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """`file` tells the file from any other of the same name: its device and its number there."""
+
+    file: tuple[int, int]
+    reader: Engine
+    writer: Engine
+
+
+class _Moved(Exception):
+    """The path does not name the open file any more."""
+
+
 class Database:
     """Opened by the first who asks. `busy_seconds` is the longest wait of a writer, here and for other processes;
     `max_bytes` bounds the file."""
@@ -40,23 +55,23 @@ class Database:
         self.path = path
         self._busy_seconds = busy_seconds
         self._max_pages = None if max_bytes is None else max_bytes // PAGE_BYTES
-        self._engines: tuple[Engine, Engine] | None = None
+        self._opened: _Opened | None = None
         self._opening = anyio.Lock()
         self._writing = anyio.Lock()
         self._readers = anyio.CapacityLimiter(MAX_READERS)
         self._writers = anyio.CapacityLimiter(1)
 
     def __repr__(self) -> str:
-        return f"<Database {str(self.path)!r} {'open' if self._engines else 'not opened yet'}>"
+        return f"<Database {str(self.path)!r} {'open' if self._opened else 'not opened yet'}>"
 
     async def read(self, work: Callable[[Session], T]) -> T:
         """Run `work` in a thread on one snapshot."""
-        reader, _ = await self._open()
-        return await anyio.to_thread.run_sync(lambda: self._run(reader, work, None), limiter=self._readers)
+        opened = await self._open()
+        return await self._in_thread(opened, lambda: self._run(opened, opened.reader, work, None), self._readers)
 
     async def write(self, work: Callable[[Session], T]) -> T:
         """Run `work` in a thread in one transaction, and commit. Raises `Unavailable` after waiting `busy_seconds`."""
-        _, writer = await self._open()
+        opened = await self._open()
         deadline = time.monotonic() + self._busy_seconds
         try:
             with anyio.fail_after(self._busy_seconds):
@@ -64,22 +79,37 @@ class Database:
         except TimeoutError:
             raise self._busy() from None
         try:
-            return await anyio.to_thread.run_sync(lambda: self._run(writer, work, deadline), limiter=self._writers)
+            return await self._in_thread(
+                opened, lambda: self._run(opened, opened.writer, work, deadline), self._writers
+            )
         finally:
             self._writing.release()
 
     async def close(self) -> None:
-        if self._engines is not None:
-            engines, self._engines = self._engines, None
-            for engine in engines:
+        if self._opened is not None:
+            opened, self._opened = self._opened, None
+            for engine in (opened.reader, opened.writer):
                 await anyio.to_thread.run_sync(engine.dispose)
 
-    async def _open(self) -> tuple[Engine, Engine]:
+    async def _open(self) -> _Opened:
         async with self._opening:
-            if self._engines is None:
-                await anyio.to_thread.run_sync(self._prepare, limiter=self._writers)
-                self._engines = self._engine("DEFERRED", MAX_READERS), self._engine("IMMEDIATE", 1)
-            return self._engines
+            if self._opened is None:
+                file = await anyio.to_thread.run_sync(self._prepare, limiter=self._writers)
+                self._opened = _Opened(file, self._engine("DEFERRED", MAX_READERS), self._engine("IMMEDIATE", 1))
+            return self._opened
+
+    async def _in_thread(self, opened: _Opened, work: Callable[[], T], limiter: anyio.CapacityLimiter) -> T:
+        try:
+            return await anyio.to_thread.run_sync(work, limiter=limiter)
+        except _Moved:
+            if self._opened is opened:
+                await self.close()  # so that the next who asks opens what is there then
+            raise Unavailable(
+                f"The database {str(self.path)!r} was removed or replaced while it was in use; nothing was changed.",
+                hint="Put it back, or send the same request again to go on with the file that is there now"
+                " (a new one where none is).",
+                retry_after=RETRY_SECONDS,
+            ) from None
 
     def _engine(self, mode: str, connections: int) -> Engine:
         engine = create_engine(f"sqlite:///{self.path}", pool_size=connections, max_overflow=0)
@@ -95,7 +125,7 @@ class Database:
         event.listen(engine, "begin", begin)
         return engine
 
-    def _run(self, engine: Engine, work: Callable[[Session], T], deadline: float | None) -> T:
+    def _run(self, opened: _Opened, engine: Engine, work: Callable[[Session], T], deadline: float | None) -> T:
         try:
             with engine.connect() as connection:
                 if deadline is not None:
@@ -103,12 +133,24 @@ class Database:
                     assert isinstance(raw, sqlite3.Connection)
                     raw.execute(f"PRAGMA busy_timeout = {max(0, round((deadline - time.monotonic()) * 1000))}")
                 with Session(connection, expire_on_commit=False, autoflush=False) as session, session.begin():
-                    return work(session)
+                    done = work(session)
+                    self._check_place(opened)
+                    return done
         except DBAPIError as error:
+            self._check_place(opened)
             explained = self._explain(error.orig)
             if explained is None:
                 raise
             raise explained from error
+
+    def _check_place(self, opened: _Opened) -> None:
+        """SQLite goes on writing to a file that has no name any more, and all of it would be lost."""
+        try:
+            found = os.stat(self.path)
+        except OSError:
+            raise _Moved from None
+        if (found.st_dev, found.st_ino) != opened.file:
+            raise _Moved
 
     def _tune(self, connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA busy_timeout = {round(self._busy_seconds * 1000)}")
@@ -119,14 +161,21 @@ class Database:
 
     # Opening. Several processes may do this at the same moment.
 
-    def _prepare(self) -> None:
+    def _prepare(self) -> tuple[int, int]:
         try:
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0), 0o600)
+            found = os.fstat(descriptor)
+            os.close(descriptor)
         except OSError as error:
             raise BadInput(
                 f"The database {str(self.path)!r} cannot be opened: {error.strerror}.",
                 hint="Make it readable and writable for you, or set STOA_HOME to another folder.",
             ) from error
+        if not stat.S_ISREG(found.st_mode):
+            raise BadInput(
+                f"The database {str(self.path)!r} is no regular file.",
+                hint="Move it away, or set STOA_HOME to another folder; then start again.",
+            )
         connection = sqlite3.connect(self.path, isolation_level=None)
         try:
             self._tune(connection)
@@ -140,6 +189,7 @@ class Database:
             raise explained from error
         finally:
             connection.close()
+        return found.st_dev, found.st_ino
 
     def _refuse_foreign(self, connection: sqlite3.Connection) -> None:
         if _pragma(connection, "application_id") == APPLICATION_ID:

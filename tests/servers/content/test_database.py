@@ -1,5 +1,6 @@
 """One file, many processes: who may open it, what its errors say, and that nothing is ever half-written."""
 
+import os
 import resource
 import sqlite3
 import stat
@@ -251,3 +252,52 @@ async def test_many_who_open_a_missing_file_at_once_all_get_it(tmp_path: Path) -
                     group.start_soon(Store(database).find, "here", "none")
         for database in databases:
             await database.close()
+
+
+async def test_a_pipe_in_place_of_the_database_is_refused_at_once(path: Path) -> None:
+    os.mkfifo(path)
+    with anyio.fail_after(10):
+        error = await fails(Database(path))
+    assert isinstance(error, BadInput)
+    assert "no regular file" in error.message
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+async def test_nothing_is_written_to_a_file_that_has_lost_its_name(path: Path, *, is_replaced: bool) -> None:
+    database = Database(path)
+    store = Store(database)
+    await store.put("here", draft("words"))
+    if is_replaced:
+        other = path.with_name("other.db")
+        before = Database(other)
+        await Store(before).put("here", draft("other words"))
+        await before.close()
+        other.rename(path)
+        for each in ("content.db-wal", "content.db-shm"):
+            path.with_name(each).unlink()
+    else:
+        remove(path)
+    with pytest.raises(Unavailable, match="removed or replaced"):
+        await store.put("here", draft("lost words"))
+    again = await store.put("here", draft("lost words"))
+    assert again.created
+    await database.close()
+    fresh = Database(path)
+    assert (await Store(fresh).get("here", again.document.id)).id == again.document.id
+    count = await fresh.read(lambda session: ask(session)("SELECT count(*) FROM document", {})[0][0])
+    await fresh.close()
+    assert count == 1 + is_replaced
+
+
+async def test_a_home_that_is_gone_is_said_and_not_made_up_for(tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    database = Database(folder / "content.db")
+    store = Store(database)
+    await store.put("here", draft("words"))
+    for each in list(folder.iterdir()):
+        each.unlink()
+    folder.rmdir()
+    with pytest.raises(Unavailable, match="removed or replaced"):
+        await store.read("here", "x")
+    assert isinstance(await fails(database), BadInput)
