@@ -14,8 +14,8 @@ from typer import Abort
 from typer.exceptions import TyperException
 
 from host.cli import app
-from host.session import BAD_INPUT, INTERRUPTED, OK, TOOL_FAILED, Session, exit_code
-from stoa.errors import BadInput, Fault, StoaError
+from host.session import BAD_INPUT, INTERRUPTED, OK, TOOL_FAILED, UNAVAILABLE, Session, Unwritable, exit_code
+from stoa.errors import BadInput, Fault, StoaError, Unavailable
 
 __all__ = ["hoist", "run_command"]
 
@@ -25,16 +25,37 @@ _VALUED = ("--config",)
 
 def run_command(argv: Sequence[str]) -> int:
     """Do what the words say and return the exit code."""
+    if not _has_streams():
+        return BAD_INPUT
     words = hoist(argv)
     session = Session(as_json="--json" in words[: _globals(words)], verbose="--verbose" in words[: _globals(words)])
     try:
         code = _run(words, session)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read us has gone, as `head` does. What is still buffered must not be tried again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_stdout()  # whoever read us has gone, as `head` does
         return OK
+    except (Unwritable, OSError) as error:
+        _give_up_stdout()
+        reason = error.strerror if isinstance(error, OSError) else error
+        Session().output.error(Unavailable.code, f"Standard output cannot be written: {reason}.", "")
+        return UNAVAILABLE
     return code
+
+
+def _has_streams() -> bool:
+    """Whether there is a stdout: without one, the first file that is opened would take its place."""
+    if sys.stderr is None:  # pyright: ignore[reportUnnecessaryComparison]  # Python's own way of saying that it is closed
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # until the process ends
+    if sys.stdout is not None:  # pyright: ignore[reportUnnecessaryComparison]  # as above
+        return True
+    sys.stderr.write("error: Standard output is closed. Redirect it to a file or to /dev/null.\n")
+    return False
+
+
+def _give_up_stdout() -> None:
+    """What is still buffered must not be tried again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def hoist(argv: Sequence[str]) -> list[str]:
@@ -77,7 +98,7 @@ def _run(words: Sequence[str], session: Session) -> int:
         code = INTERRUPTED
     except BaseException as error:  # noqa: BLE001 - the top: whatever comes, people get a sentence and an exit code
         leaf = _leaf(error)
-        if isinstance(leaf, BrokenPipeError):
+        if isinstance(leaf, BrokenPipeError | Unwritable):
             raise leaf from None
         if session.verbose:
             traceback.print_exception(error)

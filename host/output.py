@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from host.session import Unwritable
 from stoa.errors import StoaError
 
 __all__ = ["Bar", "Output", "printable"]
@@ -63,11 +64,14 @@ class Output:
         if self.as_json:
             self.json(value)
         else:
-            show(self._out)
+            with _writing():
+                show(self._out)
+                sys.stdout.flush()
 
     def json(self, value: Mapping[str, JsonValue]) -> None:
-        sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
-        sys.stdout.flush()
+        with _writing():
+            sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+            sys.stdout.flush()
 
     def note(self, text: str) -> None:
         """Something beside the result: stderr, so that a pipe stays clean."""
@@ -109,6 +113,16 @@ class Output:
             return
         with self._err.status(Text(doing)):
             yield
+
+
+@contextmanager
+def _writing() -> Generator[None]:
+    try:
+        yield
+    except BrokenPipeError:  # no mistake: the reader had enough
+        raise
+    except OSError as error:
+        raise Unwritable(error.strerror or str(error)) from error
 
 
 def _console(file: IO[str]) -> Console:

@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
+from typing import IO
 
 import pytest
 
 from host.door import hoist, run_command
-from host.session import exit_code
+from host.session import BAD_INPUT, UNAVAILABLE, exit_code
 from stoa.errors import BadInput, Conflict, Denied, Fault, NotFound, OutcomeUnknown, StoaError, Unavailable
 
 
@@ -50,3 +52,44 @@ def test_help_loads_nothing_heavy() -> None:
 def test_no_words_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command([]) == 0
     assert "Usage: stoa" in capsys.readouterr().out
+
+
+FULL = Path("/dev/full")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="there is no device that is always full")
+@pytest.mark.parametrize("words", [("--json", "doctor"), ("doctor",), ("--version",), ("--help",), ("--json", "bad")])
+def test_a_stdout_that_takes_nothing_is_said_in_one_line(words: tuple[str, ...]) -> None:
+    with FULL.open("w") as full:
+        done = stoa(*words, stdout=full)
+    assert done.returncode in {BAD_INPUT, UNAVAILABLE}
+    assert done.stderr.startswith("error: ")
+    assert "No space left" in done.stderr
+    assert done.stderr.count("\n") == 1 or "--help" in words
+
+
+@pytest.mark.parametrize("words", [("--json", "doctor"), ("--version",), ("call", "content.x")])
+def test_a_closed_stdout_is_said_before_anything_is_done(words: tuple[str, ...], home: Path) -> None:
+    done = stoa(*words, closed=1)
+    assert done.returncode == BAD_INPUT
+    assert done.stderr == "error: Standard output is closed. Redirect it to a file or to /dev/null.\n"
+    assert not home.exists()
+
+
+def test_a_closed_stderr_is_no_matter() -> None:
+    done = stoa("servers", "nobody", stdout=subprocess.PIPE, closed=2)
+    assert (done.returncode, done.stdout) == (BAD_INPUT, "")
+
+
+def stoa(
+    *words: str, stdout: IO[str] | int | None = None, closed: int | None = None
+) -> subprocess.CompletedProcess[str]:
+    shell = ["sh", "-c", f'exec "$@" {closed}>&-', "sh"] if closed is not None else []
+    return subprocess.run(
+        [*shell, sys.executable, "-m", "host", *words],
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=30,
+        check=False,
+    )
