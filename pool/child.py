@@ -1,8 +1,8 @@
 """A child process in a session of its own: started, listened to on stderr, and ended for certain.
 
 Everything it starts belongs to its process group and ends with it. Ending is bounded in time: stdin is closed, then the
-group gets SIGTERM, then SIGKILL. When the host itself is killed, the child sees its stdin end; on Linux the launcher
-has the kernel kill it as well.
+group gets SIGTERM, then SIGKILL. When the host itself is killed, the child sees its stdin end; on Linux a launcher
+stays above it, which the kernel tells of the host's end and which then kills the group.
 """
 
 import os

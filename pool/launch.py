@@ -1,27 +1,74 @@
-"""Run as a file, before the server's own command on Linux: `launch.py PARENT_PID COMMAND [ARGUMENT…]`.
+"""Run as a file, above the server's own command on Linux: `launch.py PARENT_PID COMMAND [ARGUMENT…]`.
 
-Asks the kernel to kill this process when its parent dies, then becomes the command: that covers `kill -9` of the host
-for servers that do not notice the end of their stdin. Runs without site-packages; imports nothing of ours.
+Starts the command in its own process group, with its own stdin, stdout and stderr, and stays as the group's leader
+until the command ends; then it ends the same way, with the same exit code or signal. The kernel tells it when its
+parent dies, also by `kill -9`: it then kills the whole group, so that what the server started ends as well. Whoever
+makes a session or group of their own is out of reach. Runs without site-packages; imports nothing of ours.
 """
 
 import ctypes
 import os
+import resource
 import signal
 import sys
+from types import FrameType
 
 PR_SET_PDEATHSIG = 1  # prctl(2); kept across execve, cleared by fork
+PARENT_DIED = signal.SIGUSR2
+LEFT_TO_THE_COMMAND = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ)
+"""Sent to the group, they are for the command; the leader must outlive it."""
 
 
 def main(argv: list[str]) -> int:
     parent, command = int(argv[1]), argv[2:]
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    prctl = ctypes.CDLL(None).prctl
+    signal.signal(PARENT_DIED, _end_group)
+    prctl(PR_SET_PDEATHSIG, PARENT_DIED, 0, 0, 0)
     if os.getppid() != parent:  # it died before the kernel was asked
         return 1
+    for number in LEFT_TO_THE_COMMAND:
+        signal.signal(number, signal.SIG_IGN)
+    leader = os.getpid()
+    child = os.fork()
+    if child == 0:
+        for number in (*LEFT_TO_THE_COMMAND, PARENT_DIED):
+            signal.signal(number, signal.SIG_DFL)
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() == leader:
+            _become(command)
+        os._exit(127)
+    _let_go_of_pipes()
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code < 0:
+        _die_of(-code)
+    os._exit(code if code >= 0 else 128 - code)
+
+
+def _become(command: list[str]) -> None:
     try:
         os.execv(command[0], command)  # noqa: S606 - that is what a launcher is for
     except OSError as error:
-        sys.stderr.write(f"{command[0]}: {error.strerror}\n")
-        return 127
+        os.write(2, f"{command[0]}: {error.strerror}\n".encode(errors="replace"))
+
+
+def _end_group(number: int, frame: FrameType | None) -> None:
+    # By our own pid: never the group of somebody else, even if we did not lead one.
+    os.killpg(os.getpid(), signal.SIGKILL)
+
+
+def _let_go_of_pipes() -> None:
+    """The pipes are the command's: they have to end with it."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(nothing, number)
+
+
+def _die_of(number: int) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))  # the command has left one, if any
+    if number not in (signal.SIGKILL, signal.SIGSTOP):
+        signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 if __name__ == "__main__":

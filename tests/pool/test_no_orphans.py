@@ -18,6 +18,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from pool.child import Child, start_child
 from pool.pool import Pool
+from pool.spec import StdioSpec
 from stoa.errors import StoaError, Unavailable
 from tests.pool.stage import call, children, gone, open_pool, quick, raw, until
 
@@ -194,7 +195,7 @@ async def host(*arguments: str) -> AsyncGenerator[tuple[Process, list[int]]]:
                     os.kill(pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("habits", [(), ("ignore-eof", "ignore-term")])
+@pytest.mark.parametrize("habits", [(), ("ignore-eof", "ignore-term"), ("grandchild", "ignore-eof", "ignore-term")])
 async def test_children_end_when_the_host_is_killed(habits: tuple[str, ...]) -> None:
     if habits and sys.platform != "linux":
         pytest.skip("only Linux has the kernel kill a child that ignores the end of its stdin")
@@ -211,8 +212,9 @@ async def test_children_end_when_the_host_is_interrupted(number: signal.Signals,
         process.send_signal(number)
         with anyio.fail_after(15):
             await process.wait()
-        # SIGTERM ends Python on the spot; grandchildren are out of the kernel's promise to us.
-        for pid in pids if number == signal.SIGINT or "grandchild" not in habits else []:
+        # SIGTERM ends this host on the spot; only on Linux does the kernel tell the group's leader.
+        is_told = number == signal.SIGINT or sys.platform == "linux"
+        for pid in pids if is_told or "grandchild" not in habits else []:
             assert await gone(pid), "an orphan"
 
 
@@ -223,6 +225,19 @@ async def test_a_host_that_ends_by_itself_ends_in_time(end: str) -> None:
             await process.wait()
         for pid in pids:
             assert await gone(pid, within_seconds=1), "an orphan"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a launcher in between")
+@pytest.mark.parametrize(
+    ("ending", "code"), [("sys.exit(5)", 5), ("os.kill(os.getpid(), 11)", -11), ("os.abort()", -6), ("pass", 0)]
+)
+async def test_the_launcher_ends_as_the_command_does(ending: str, code: int) -> None:
+    program = f"import os, sys; {ending}"
+    child = await start_child(StdioSpec(sys.executable, ("-S", "-c", program)), server="one", environ=os.environ)
+    with anyio.fail_after(10):
+        await child.wait()
+        await child.stop(0.2)
+    assert child.exit_code == code
 
 
 async def test_stopping_twice_is_harmless() -> None:
