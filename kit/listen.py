@@ -28,6 +28,9 @@ KEEP_ALIVE_SECONDS = 75
 
 BACKLOG = 2048
 
+MAX_CONNECTIONS = 2000
+"""Open connections, silent ones among them; what is asked over further ones gets 503."""
+
 
 def say_on_stderr(line: str) -> None:
     sys.stderr.write(line + "\n")
@@ -43,6 +46,7 @@ async def serve(
     at_root: bool,
     event_store: EventStore | None = None,
     retry_ms: int | None = None,
+    max_connections: int = MAX_CONNECTIONS,
     say: Callable[[str], None] = say_on_stderr,
 ) -> None:
     """Serve until told to stop. Says where (on stderr) as soon as requests are answered."""
@@ -66,6 +70,7 @@ async def serve(
                 ws_ping_timeout=PING_TIMEOUT_SECONDS,
                 ws_per_message_deflate=False,  # it costs more than it saves between machines that are near
                 backlog=BACKLOG,
+                limit_concurrency=max_connections + 1,  # theirs is the first number that is too many
             ),
             application,
             address=f"http://{_bracketed(host)}:{listener.getsockname()[1]}",

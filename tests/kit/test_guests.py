@@ -64,3 +64,20 @@ async def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_event(
                 assert (await http.get(url.replace("/mcp", "/health"))).status_code == 200
             await anyio.wait_all_tasks_blocked()
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_connections_are_limited_silent_ones_among_them(example: Example, settings: Settings) -> None:
+    async with listening(example.server, settings, max_connections=2) as url, httpx2.AsyncClient() as http:
+        health = url.replace("/mcp", "/health")
+        with anyio.fail_after(10):
+            async with (
+                await anyio.connect_tcp("127.0.0.1", urlsplit(url).port or 0) as one,
+                await anyio.connect_tcp("127.0.0.1", urlsplit(url).port or 0) as two,
+            ):
+                for silent in (one, two):
+                    await silent.send(b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: ")
+                await anyio.wait_all_tasks_blocked()
+                assert (await http.get(health)).status_code == 503
+                await two.aclose()
+                while (await http.get(health)).status_code != 200:
+                    await anyio.lowlevel.checkpoint()

@@ -64,8 +64,10 @@ async def _over_network(
 
 
 @asynccontextmanager
-async def listening(server: Server, settings: Settings, *, host: str = "127.0.0.1") -> AsyncGenerator[str]:
-    """The address of the server's endpoint while it is served."""
+async def listening(
+    server: Server, settings: Settings, *, host: str = "127.0.0.1", **options: Any
+) -> AsyncGenerator[str]:
+    """The address of the server's endpoint while it is served. `options` are `serve`'s."""
     said: list[str] = []
     ready = anyio.Event()
 
@@ -76,7 +78,7 @@ async def listening(server: Server, settings: Settings, *, host: str = "127.0.0.
     async with anyio.create_task_group() as group:
 
         async def run() -> None:
-            await serve({server.name: server}, settings=settings, host=host, port=0, at_root=True, say=say)
+            await serve({server.name: server}, settings=settings, host=host, port=0, at_root=True, say=say, **options)
 
         group.start_soon(run)
         with anyio.fail_after(10):
