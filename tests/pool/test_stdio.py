@@ -260,6 +260,16 @@ async def test_half_a_character_in_the_arguments_costs_that_call_only(arguments:
         assert (await call(pool, "one.pid")).text == pid
 
 
+@pytest.mark.parametrize("habits", [("malformed",), ("malformed", "modern")])
+async def test_a_malformed_tool_does_not_hide_the_others(
+    habits: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_pool(quick("one", raw(*habits))) as pool:
+        assert [tool.ref.tool for tool in (await pool.tools()).tools] == ["echo", "pid"]
+        assert (await call(pool, "one.echo", {"text": "x"})).text == "x"
+    assert "unschematic" in caplog.text
+
+
 async def test_a_list_of_tools_that_cannot_be_read_is_told_in_one_line(
     capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -74,7 +74,8 @@ def list_tools(params: dict[str, object]) -> dict[str, object]:
             page["nextCursor"] = str(start + 3)
         return page
     if "malformed" in HABITS:
-        return {"tools": [{"name": 5}, describe("echo"), "no tool", {"name": "unschematic"}, describe("pid")]}
+        mixed = [{"name": 5}, describe("echo"), "no tool", {"name": "unschematic"}, describe("pid")]
+        return {"tools": mixed, "ttlMs": 0, "cacheScope": "private"}
     if "bad-list" in HABITS:
         return {"tools": 5}
     if "endless" in HABITS:
