@@ -4,7 +4,6 @@ Exit codes: 0 done, 1 a tool or a run answered with an error, 2 bad input or con
 away, 130 interrupted.
 """
 
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -14,7 +13,8 @@ from typer import Abort
 from typer.exceptions import TyperException
 
 from host.cli import app
-from host.session import BAD_INPUT, INTERRUPTED, OK, TOOL_FAILED, UNAVAILABLE, Session, Unwritable, exit_code
+from host.session import BAD_INPUT, INTERRUPTED, OK, TOOL_FAILED, UNAVAILABLE, Session, exit_code
+from host.streams import Unwritable, give_up_stdout, has_streams
 from stoa.errors import BadInput, Fault, StoaError, Unavailable
 
 __all__ = ["hoist", "run_command"]
@@ -25,7 +25,7 @@ _VALUED = ("--config",)
 
 def run_command(argv: Sequence[str]) -> int:
     """Do what the words say and return the exit code."""
-    if not _has_streams():
+    if not has_streams():
         return BAD_INPUT
     words = hoist(argv)
     session = Session(as_json="--json" in words[: _globals(words)], verbose="--verbose" in words[: _globals(words)])
@@ -33,29 +33,14 @@ def run_command(argv: Sequence[str]) -> int:
         code = _run(words, session)
         sys.stdout.flush()
     except BrokenPipeError:
-        _give_up_stdout()  # whoever read us has gone, as `head` does
+        give_up_stdout()  # whoever read us has gone, as `head` does
         return OK
     except (Unwritable, OSError) as error:
-        _give_up_stdout()
+        give_up_stdout()
         reason = error.strerror if isinstance(error, OSError) else error
         Session().output.error(Unavailable.code, f"Standard output cannot be written: {reason}.", "")
         return UNAVAILABLE
     return code
-
-
-def _has_streams() -> bool:
-    """Whether there is a stdout: without one, the first file that is opened would take its place."""
-    if sys.stderr is None:  # pyright: ignore[reportUnnecessaryComparison]  # Python's own way of saying that it is closed
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # until the process ends
-    if sys.stdout is not None:  # pyright: ignore[reportUnnecessaryComparison]  # as above
-        return True
-    sys.stderr.write("error: Standard output is closed. Redirect it to a file or to /dev/null.\n")
-    return False
-
-
-def _give_up_stdout() -> None:
-    """What is still buffered must not be tried again at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def hoist(argv: Sequence[str]) -> list[str]:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from host.session import Unwritable
+from host.streams import writing
 from stoa.errors import StoaError
 
 __all__ = ["Bar", "Output", "printable"]
@@ -64,12 +64,23 @@ class Output:
         if self.as_json:
             self.json(value)
         else:
-            with _writing():
+            with writing():
                 show(self._out)
                 sys.stdout.flush()
 
+    @property
+    def streams(self) -> bool:
+        """Whether somebody sits in front of stdout and reads along."""
+        return not self.as_json and self._out.is_terminal
+
+    def piece(self, text: str) -> None:
+        """A part of a text that is still coming."""
+        with writing():
+            sys.stdout.write(printable(text))
+            sys.stdout.flush()
+
     def json(self, value: Mapping[str, JsonValue]) -> None:
-        with _writing():
+        with writing():
             sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
             sys.stdout.flush()
 
@@ -113,16 +124,6 @@ class Output:
             return
         with self._err.status(Text(doing)):
             yield
-
-
-@contextmanager
-def _writing() -> Generator[None]:
-    try:
-        yield
-    except BrokenPipeError:  # no mistake: the reader had enough
-        raise
-    except OSError as error:
-        raise Unwritable(error.strerror or str(error)) from error
 
 
 def _console(file: IO[str]) -> Console:

@@ -10,7 +10,7 @@ from stoa.errors import BadInput, Conflict, Denied, Fault, NotFound, OutcomeUnkn
 if TYPE_CHECKING:
     from host.output import Output
 
-__all__ = ["BAD_INPUT", "INTERRUPTED", "OK", "TOOL_FAILED", "UNAVAILABLE", "Session", "Unwritable", "exit_code"]
+__all__ = ["BAD_INPUT", "INTERRUPTED", "OK", "TOOL_FAILED", "UNAVAILABLE", "Session", "exit_code"]
 
 OK: Final = 0
 TOOL_FAILED: Final = 1
@@ -26,10 +26,6 @@ _CODES: dict[type[StoaError], int] = {
     Fault: TOOL_FAILED,
     Unavailable: UNAVAILABLE,
 }
-
-
-class Unwritable(Exception):
-    """Stdout takes no more, as on a full disk: whoever catches this can only say so on stderr."""
 
 
 @dataclass
