@@ -80,10 +80,12 @@ def tools(console: Console, found: Iterable[tuple[str, str, str, bool]]) -> None
         _indented(console, Text.assemble((mark, "yellow"), printable(description)), 4)
 
 
-def answer(console: Console, given: Answer, record: str | None) -> None:
-    console.print(Text(_heading(printable(given.task)), style="bold"))
-    console.print()
-    for kind, lines in _pieces(printable(given.text)):
+def answer(console: Console, given: Answer, record: str | None, *, is_told: bool = False) -> None:
+    """`is_told`: the text stands on the screen already."""
+    if not is_told:
+        console.print(Text(_heading(printable(given.task)), style="bold"))
+        console.print()
+    for kind, lines in _pieces("" if is_told else printable(given.text)):
         if kind == "code":
             _indented(console, Text(lines, style="cyan"), 6)
         else:

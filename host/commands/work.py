@@ -1,7 +1,8 @@
 """`stoa run`: choose who answers, run, keep the record, print the answer."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import cast
 
 import anyio
@@ -33,8 +34,23 @@ def run_task(
     choice = choose(model, os.environ)
     clock = SystemClock()
     started = clock.now()
-    with output.working("looking for an answer" if choice.model is None else f"asking {choice.model.label}"):
-        answer = anyio.run(_run, work, output, task, servers, choice, allow_writes)
+    told: list[str] = []
+    try:
+        with ExitStack() as waiting:
+            doing = "looking for an answer" if choice.model is None else f"asking {choice.model.label}"
+            waiting.enter_context(output.working(doing))
+
+            def on_text(piece: str) -> None:
+                waiting.close()  # a turning sign and a text cannot share the screen
+                told.append(piece)
+                output.piece(piece)
+
+            answer = anyio.run(
+                _run, work, output, task, servers, choice, allow_writes, on_text if output.streams else None
+            )
+    finally:
+        if told:
+            output.piece("\n\n")
     values = transcript.record(
         answer, started_at=started, finished_at=clock.now(), secrets=transcript.secrets_of(work.environ)
     )
@@ -43,14 +59,21 @@ def run_task(
     except StoaError as error:  # the answer is worth more than its record
         output.note(str(error))
         path = None
+    is_told = bool(told) and "".join(told).strip().endswith(answer.text.strip())
     document = {**transcript.as_json(answer), "record": cast("JsonValue", path)}
-    output.document(document, lambda console: show.answer(console, answer, path))
+    output.document(document, lambda console: show.answer(console, answer, path, is_told=is_told))
     failed = answer.model is None and answer.steps and all(step.is_error for step in answer.steps)
     return TOOL_FAILED if failed else OK
 
 
 async def _run(
-    work: Workspace, output: Output, task: str, servers: Sequence[str], choice: Choice, allow_writes: bool
+    work: Workspace,
+    output: Output,
+    task: str,
+    servers: Sequence[str],
+    choice: Choice,
+    allow_writes: bool,
+    on_text: Callable[[str], None] | None,
 ) -> Answer:
     def on_step(step: Step) -> None:
         if output.verbose:
@@ -70,5 +93,6 @@ async def _run(
             servers=servers,
             trusted=work.trusted,
             on_step=on_step,
+            on_text=on_text,
             allow_writes=allow_writes,
         )

@@ -118,3 +118,28 @@ async def test_a_key_that_is_missing_is_named() -> None:
     done = await stoa("run", "When?", "--model", "anthropic:claude-haiku-5-5")
     assert done.returncode == 2
     assert "ANTHROPIC_API_KEY" in done.stderr.decode()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ingested")
+async def test_in_a_terminal_the_answer_comes_once_and_its_sources_below() -> None:
+    fake = FakeLlm(brain)
+    ours, theirs = os.openpty()
+    try:
+        async with serve_llm(fake) as url:
+            with anyio.fail_after(60):
+                done = await anyio.run_process(
+                    [sys.executable, "-m", "host", "run", QUESTION, "--model", f"openai-compatible:{url}/v1#fake"],
+                    env={**os.environ, "TERM": "xterm", "NO_COLOR": "1"},
+                    stdout=theirs,
+                    check=False,
+                )
+        shown = os.read(ours, 65536).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert done.returncode == 0, done.stderr.decode()
+    assert shown.startswith("It opens at nine [1].")
+    assert shown.count("It opens at nine") == 1
+    assert "Sources" in shown
+    assert all(asked.stream for asked in fake.requests)
