@@ -16,6 +16,7 @@ from pydantic import JsonValue
 
 from pool.connection import HTTP_DETAIL
 from pool.link import LinkedTransport
+from pool.reading import Mender
 from pool.redact import mask
 from pool.spec import HttpSpec
 from stoa.wire import MAX_MESSAGE_BYTES
@@ -152,12 +153,15 @@ class _Bounded(httpx2.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         received = 0
+        mender = None if self._response.headers.get("content-encoding") else Mender()
         try:
             async for chunk in self._response.aiter_raw():
                 received += len(chunk)
                 if self._is_limited and received > MAX_MESSAGE_BYTES:
                     raise httpx2.StreamError(f"it is larger than {MAX_MESSAGE_BYTES >> 20} MiB")
-                yield chunk
+                yield chunk if mender is None else mender.feed(chunk)
+            if mender is not None:
+                yield mender.rest()
         except httpx2.TransportError as error:
             raise httpx2.StreamError(f"the connection broke: {_say(error)}") from error
 

@@ -17,7 +17,7 @@ from pydantic_core import to_json
 
 from stoa.errors import BadInput
 
-__all__ = ["check_sendable", "mend", "read_message"]
+__all__ = ["Mender", "check_sendable", "mend", "read_message"]
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +34,11 @@ _ESCAPE = re.compile(
     rb"(?P<pair>\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"
     rb"|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
     rb"|\\.",
+    re.DOTALL,
+)
+_ESCAPE_SO_FAR = re.compile(
+    rb"(?P<open>\\(?:u(?:[0-9a-fA-F]{0,3}|[dD][89abAB][0-9a-fA-F]{2}(?:\\(?:u[0-9a-fA-F]{0,3})?)?))?\Z)|"
+    + _ESCAPE.pattern,
     re.DOTALL,
 )
 _REPLACEMENT = rb"\ufffd"
@@ -82,6 +87,27 @@ def _are_tools(tools: list[JsonValue]) -> bool:
 def mend(data: bytes) -> bytes:
     """JSON text whose escapes are whole characters: a half becomes U+FFFD."""
     return _ESCAPE.sub(lambda escape: _REPLACEMENT if escape["half"] is not None else escape[0], data)
+
+
+class Mender:
+    """`mend` for a text that comes in pieces, as bodies over HTTP do. The length stays the same."""
+
+    def __init__(self) -> None:
+        self._held = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """What can be passed on; an escape that is not complete waits for the next piece."""
+        data, self._held = self._held + chunk, b""
+        return _ESCAPE_SO_FAR.sub(self._mend, data)
+
+    def rest(self) -> bytes:
+        return self._held
+
+    def _mend(self, escape: re.Match[bytes]) -> bytes:
+        if escape["open"] is not None:
+            self._held = escape[0]
+            return b""
+        return _REPLACEMENT if escape["half"] is not None else escape[0]
 
 
 def check_sendable(value: object, what: str) -> None:

@@ -1,5 +1,6 @@
 """Streamable HTTP endpoints that behave badly, and what the pool's HTTP side promises."""
 
+import json
 import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -258,3 +259,22 @@ async def test_what_cannot_be_asked_for_is_bad_input_and_no_traceback(
             await call(pool, "one.echo")
     assert "hunter2" not in str(caught.value)
     assert caplog.text == ""
+
+
+async def test_half_a_character_in_an_answer_costs_that_character_only(spoiled: tuple[Pool, Spoiled]) -> None:
+    pool, app = spoiled
+
+    class Half(Response):
+        media_type = "application/json"
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        number = json.loads(await Request(scope, receive).body())["id"]
+        content = [{"type": "text", "text": "a\ud83db"}]
+        result = {"content": content, "structuredContent": {"result": "x"}, "resultType": "complete"}
+        await Half(json.dumps({"jsonrpc": "2.0", "id": number, "result": result}))(scope, receive, send)
+
+    plain, app.app = app.app, answer
+    try:
+        assert (await call(pool, "one.echo", {"text": "x"})).text == "a\ufffdb"
+    finally:
+        app.app = plain
