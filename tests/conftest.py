@@ -1,6 +1,7 @@
 """What every test gets: one async backend, a home of its own, and an environment that says nothing about Stoa."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "home"
     monkeypatch.setenv("STOA_HOME", str(folder))
     return folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def signals_as_in_a_terminal() -> None:
+    """Started in the background, tests ignore Ctrl-C and hang-ups, and so would the commands that they start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
