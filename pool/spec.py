@@ -40,9 +40,7 @@ class StdioSpec:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class HttpSpec:
-    """A Streamable HTTP endpoint. `headers` go with every request and are secret."""
-
+class _Address:
     url: str
     headers: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     secrets: tuple[str, ...] = ()
@@ -51,22 +49,17 @@ class HttpSpec:
         return mask(mask_url(self.url), self.secrets)
 
     def __repr__(self) -> str:
-        return f"<HttpSpec {self}>"
+        return f"<{type(self).__name__} {self}>"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class WsSpec:
+class HttpSpec(_Address):
+    """A Streamable HTTP endpoint. `headers` go with every request and are secret."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class WsSpec(_Address):
     """A WebSocket endpoint (our custom transport). `headers` go with the upgrade request and are secret."""
-
-    url: str
-    headers: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
-    secrets: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        return mask(mask_url(self.url), self.secrets)
-
-    def __repr__(self) -> str:
-        return f"<WsSpec {self}>"
 
 
 @dataclass(frozen=True, slots=True)
