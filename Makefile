@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
-ROOMS := stoa kit pool servers host
+ROOMS := stoa kit pool embedding servers host gateway
 CODE := $(ROOMS) tests benchmarks
 # The same examples each time: what chance finds is for a developer's own runs of pytest, not for whoever comes after.
 PYTEST := $(BIN)/pytest -q -n 2 --dist worksteal --hypothesis-seed=0

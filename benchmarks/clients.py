@@ -22,7 +22,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp_types import TextContent
 
 from pool.spec import WsSpec
-from pool.websocket import WebSocketTransport
+from pool.wire.websocket import WebSocketTransport
 
 __all__ = ["MODERN", "Caller", "Opened", "lean_http", "sdk_http", "sdk_stdio", "sdk_websocket"]
 

@@ -99,7 +99,7 @@ def open_workspace(config: Path | None, environ: Mapping[str, str], *, folder: P
 
     Raises `BadInput` naming the file or variable, the key and the remedy.
     """
-    from pool.config import parse_config, read_config  # a tenth of a second that `stoa serve` has no use for
+    from pool.config.mcp_json import parse_config, read_config  # a tenth of a second that `stoa serve` has no use for
 
     settings = load_settings(environ)
     for path in (config,) if config is not None else (folder / "mcp.json", settings.home / "mcp.json"):

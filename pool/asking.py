@@ -6,8 +6,8 @@ from typing import TypeVar
 
 import anyio
 
-from pool.connection import Connection, Meta
-from pool.failures import Lost, Refusal
+from pool.wire.connection import Connection, Meta
+from pool.wire.failures import Lost, Refusal
 from pool.group import Group
 from pool.replica import Replica
 from pool.verdict import after_deadline, after_loss, after_refusal

@@ -7,14 +7,14 @@ import anyio
 from anyio.abc import TaskGroup
 
 from pool.catalogue import ToolInfo
-from pool.connect import Surroundings
+from pool.wire.connect import Surroundings
 from pool.identity import Identity
 from pool.nearby import did_you_mean
 from pool.replica import Replica
-from pool.slots import Slots
+from pool.balance.slots import Slots
 from pool.spec import GroupSpec
 from pool.status import ReplicaStatus
-from pool.waiters import QueueIsFull
+from pool.balance.waiters import QueueIsFull
 from stoa.clock import Clock
 from stoa.errors import NotFound, StoaError, Unavailable
 from stoa.resilience.backoff import Backoff

@@ -15,14 +15,14 @@ from typing import Final, Self
 import anyio
 from anyio.abc import TaskGroup
 
-from pool.answers import ResourceContent
+from pool.wire.answers import ResourceContent
 from pool.asking import ask, in_time
 from pool.catalogue import Catalogue, ToolInfo
-from pool.connect import Surroundings
+from pool.wire.connect import Surroundings
 from pool.group import Group
-from pool.http import HttpPool
+from pool.wire.http import HttpPool
 from pool.nearby import did_you_mean
-from pool.reading import check_sendable
+from pool.wire.reading import check_sendable
 from pool.spec import GroupSpec, HttpSpec
 from pool.status import ReplicaStatus, Served
 from stoa.clock import Clock, SystemClock

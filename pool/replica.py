@@ -11,9 +11,9 @@ from collections.abc import Callable
 import anyio
 
 from pool.catalogue import ToolInfo
-from pool.connect import Surroundings, open_connection
-from pool.connection import Connection
-from pool.failures import Lost, Refusal, first_cause
+from pool.wire.connect import Surroundings, open_connection
+from pool.wire.connection import Connection
+from pool.wire.failures import Lost, Refusal, first_cause
 from pool.spec import GroupSpec, MemberSpec
 from pool.status import ReplicaState, ReplicaStatus
 from stoa.clock import Clock

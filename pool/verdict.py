@@ -4,7 +4,7 @@ A request that may have reached the server is `OutcomeUnknown`, unless a trusted
 idempotent: then asking again does no harm, and it is `Unavailable`.
 """
 
-from pool.failures import Lost, Refusal
+from pool.wire.failures import Lost, Refusal
 from stoa.errors import BadInput, Denied, Fault, NotFound, OutcomeUnknown, StoaError, Unavailable
 
 __all__ = ["after_deadline", "after_loss", "after_refusal"]

@@ -8,7 +8,17 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 # A folder may import what stands on a lower floor, and itself; on floor 1 each folder imports only the ground.
-FLOOR = {"stoa": 0, "eventlog": 1, "kit": 1, "pool": 1, "servers": 2, "host": 2, "gateway": 3, "evals": 3}
+FLOOR = {
+    "stoa": 0,
+    "eventlog": 1,
+    "kit": 1,
+    "pool": 1,
+    "embedding": 1,
+    "servers": 2,
+    "host": 2,
+    "gateway": 3,
+    "evals": 3,
+}
 
 # A heavy library comes in by one or two doors; everyone else asks the room behind it.
 DOOR = {
@@ -17,14 +27,14 @@ DOOR = {
     "openai": {"host/llm/"},
     "anthropic": {"host/llm/"},
     "genai_prices": {"host/llm/"},
-    "mcp": {"kit/", "pool/"},
-    "mcp_types": {"kit/", "pool/"},
+    "mcp": {"kit/", "pool/wire/", "gateway/"},
+    "mcp_types": {"kit/", "pool/wire/", "gateway/"},
     "starlette": {"kit/"},
     "uvicorn": {"kit/"},
     "prometheus_client": {"kit/"},
     "jwt": {"kit/"},
-    "websockets": {"pool/websocket.py"},
-    "httpx2": {"pool/", "kit/upstream_http.py"},
+    "websockets": {"pool/wire/websocket.py"},
+    "httpx2": {"pool/wire/", "pool/login/", "kit/upstream_http.py"},
     "httpx": {"kit/jwks.py"},
     "typer": {"host/"},
     "rich": {"host/"},
@@ -36,7 +46,11 @@ DOOR = {
     "markdown_it": {"servers/content/formats/"},
     "docutils": {"servers/content/formats/"},
     "lxml": {"servers/content/formats/"},
-    "snowballstemmer": {"host/", "servers/content/"},
+    "snowballstemmer": {"host/", "pool/finding/", "servers/content/"},
+    "numpy": {"embedding/", "pool/finding/"},
+    "onnxruntime": {"embedding/"},
+    "tokenizers": {"embedding/"},
+    "safetensors": {"embedding/"},
 }
 WIDEST_DOOR = 2  # how many rooms may share a door that is given as a folder; WIDE names the exceptions
 WIDE: dict[str, int] = {}

@@ -21,7 +21,7 @@ from pydantic import JsonValue
 
 from pool.pool import Pool
 from pool.spec import GroupSpec, HttpSpec, StdioSpec, WsSpec
-from pool.websocket import WebSocketTransport
+from pool.wire.websocket import WebSocketTransport
 from stoa.errors import BadInput, NotFound
 from stoa.ids import new_id
 from stoa.principal import Principal

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from pool.child import LastWords
+from pool.wire.child import LastWords
 from pool.nearby import did_you_mean
 from pool.redact import mask, mask_arguments, mask_url
 from pool.spec import StdioSpec

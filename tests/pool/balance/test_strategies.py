@@ -6,7 +6,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pool.balance import Load, least_outstanding
+from pool.balance.strategies import Load, least_outstanding
 
 
 @given(st.lists(st.builds(Load, st.integers(0, 5), st.integers(1, 5)), max_size=12), st.integers())

@@ -7,8 +7,8 @@ import random
 from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
-from pool.balance import Load, least_outstanding
-from pool.waiters import Waiter, Waiters
+from pool.balance.strategies import Load, least_outstanding
+from pool.balance.waiters import Waiter, Waiters
 
 __all__ = ["Holder", "Slots"]
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pool.reading import Mender, mend
+from pool.wire.reading import Mender, mend
 
 TEXT = rb'["\ud83d", "\ud83d\ude00", "\\ud83d", "\udE00\n", "\ud83d\ud83d\ude00", "\u00e9\\", "\ud83d\n"]'
 WANTED = ["\ufffd", "\U0001f600", "\\ud83d", "\ufffd\n", "\ufffd\U0001f600", "é\\", "\ufffd\n"]

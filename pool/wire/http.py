@@ -14,9 +14,9 @@ from mcp.client._transport import TransportStreams  # pyright: ignore[reportPriv
 from mcp.client.streamable_http import streamable_http_client
 from pydantic import JsonValue
 
-from pool.connection import HTTP_DETAIL
-from pool.link import LinkedTransport
-from pool.reading import Mender
+from pool.wire.connection import HTTP_DETAIL
+from pool.wire.link import LinkedTransport
+from pool.wire.reading import Mender
 from pool.redact import mask
 from pool.spec import HttpSpec
 from stoa.wire import MAX_MESSAGE_BYTES

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pool.config import parse_config, read_config
+from pool.config.mcp_json import parse_config, read_config
 from pool.spec import GroupSpec, HttpSpec, StdioSpec, WsSpec
 from stoa.errors import BadInput
 

@@ -13,10 +13,10 @@ from anyio.abc import ObjectReceiveStream, ObjectSendStream
 from mcp.client._transport import TransportStreams  # pyright: ignore[reportPrivateUsage] - the type of a transport
 from mcp.shared.message import SessionMessage
 
-from pool.child import Child, start_child
-from pool.link import LinkedTransport
-from pool.oversize import too_big_to_send
-from pool.reading import read_message
+from pool.wire.child import Child, start_child
+from pool.wire.link import LinkedTransport
+from pool.wire.oversize import too_big_to_send
+from pool.wire.reading import read_message
 from pool.spec import StdioSpec
 from stoa.wire import MAX_MESSAGE_BYTES
 

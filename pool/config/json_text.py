@@ -6,7 +6,7 @@ from collections import Counter
 
 from pydantic import JsonValue
 
-from pool.trouble import bad
+from pool.config.trouble import bad
 
 __all__ = ["parse_json"]
 

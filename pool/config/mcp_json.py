@@ -12,11 +12,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from pool.entry import Entry, read_entry
-from pool.json_text import parse_json
+from pool.config.entry import Entry, read_entry
+from pool.config.json_text import parse_json
 from pool.nearby import did_you_mean
 from pool.spec import GroupSpec
-from pool.trouble import bad, explain_validation, show
+from pool.config.trouble import bad, explain_validation, show
 from stoa.errors import BadInput
 
 __all__ = ["parse_config", "read_config"]

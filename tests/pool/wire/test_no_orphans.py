@@ -16,7 +16,7 @@ import pytest
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from pool.child import Child, start_child
+from pool.wire.child import Child, start_child
 from pool.pool import Pool
 from pool.spec import StdioSpec
 from stoa.errors import StoaError, Unavailable
@@ -176,7 +176,7 @@ async def test_crashes_are_followed_by_longer_and_longer_waits() -> None:
 @asynccontextmanager
 async def host(*arguments: str) -> AsyncGenerator[tuple[Process, list[int]]]:
     """A host in a process of its own, and the pids it started."""
-    command = [sys.executable, str(Path(__file__).with_name("host.py")), *arguments]
+    command = [sys.executable, str(Path(__file__).parents[1] / "host.py"), *arguments]
     process = await anyio.open_process(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     pids: list[int] = []
     try:

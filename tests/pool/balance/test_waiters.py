@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pool.waiters import QueueIsFull, Waiter, Waiters
+from pool.balance.waiters import QueueIsFull, Waiter, Waiters
 
 
 async def test_whoever_waits_gets_what_is_handed_over() -> None:

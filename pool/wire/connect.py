@@ -13,13 +13,13 @@ from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 
 from pool.address import header_trouble, url_trouble
-from pool.connection import Connection, read_failure
-from pool.failures import Lost, first_cause
-from pool.http import HttpPool, HttpTransport
-from pool.link import Link
+from pool.wire.connection import Connection, read_failure
+from pool.wire.failures import Lost, first_cause
+from pool.wire.http import HttpPool, HttpTransport
+from pool.wire.link import Link
 from pool.spec import HttpSpec, InProcessSpec, MemberSpec, StdioSpec, WsSpec
-from pool.stdio import StdioTransport
-from pool.websocket import WebSocketTransport
+from pool.wire.stdio import StdioTransport
+from pool.wire.websocket import WebSocketTransport
 from stoa import __version__
 from stoa.errors import BadInput, Denied, StoaError, Unavailable
 

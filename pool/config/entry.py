@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pool.address import header_trouble, url_trouble
 from pool.redact import is_secret_name, secrets_in
 from pool.spec import HttpSpec, MemberSpec, StdioSpec, WsSpec
-from pool.trouble import bad, explain_validation, show
+from pool.config.trouble import bad, explain_validation, show
 
 __all__ = ["Entry", "read_entry"]
 

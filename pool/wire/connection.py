@@ -15,9 +15,9 @@ from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import JsonValue, ValidationError
 
-from pool.answers import ResourceContent, resource_contents, tool_info, tool_result
+from pool.wire.answers import ResourceContent, resource_contents, tool_info, tool_result
 from pool.catalogue import ToolInfo
-from pool.failures import Lost, Refusal
+from pool.wire.failures import Lost, Refusal
 from stoa.errors import Fault
 from stoa.tools import Progress, ToolResult
 

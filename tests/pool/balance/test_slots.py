@@ -7,8 +7,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from pool.slots import Slots
-from pool.waiters import QueueIsFull, Waiter
+from pool.balance.slots import Slots
+from pool.balance.waiters import QueueIsFull, Waiter
 
 
 @dataclass(eq=False)

@@ -14,9 +14,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.typing import Subprotocol
 
-from pool.link import LinkedTransport
-from pool.oversize import too_big_to_send
-from pool.reading import read_message
+from pool.wire.link import LinkedTransport
+from pool.wire.oversize import too_big_to_send
+from pool.wire.reading import read_message
 from pool.redact import mask
 from pool.spec import WsSpec
 from stoa.errors import BadInput, Denied, StoaError, Unavailable

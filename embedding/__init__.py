@@ -1,0 +1,1 @@
+"""Sentence vectors, where a backend for them is installed."""

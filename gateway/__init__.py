@@ -1,0 +1,1 @@
+"""Faces over the pool: one MCP server in front of all groups."""
