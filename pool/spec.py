@@ -6,10 +6,11 @@ Nothing here opens anything. Specs know which of their values are secret, and ne
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Literal
 
 from pool.redact import mask, mask_arguments, mask_url, secrets_in_arguments
 
-__all__ = ["GroupSpec", "HttpSpec", "InProcessSpec", "MemberSpec", "StdioSpec", "WsSpec"]
+__all__ = ["Affinity", "GroupSpec", "HttpSpec", "InProcessSpec", "MemberSpec", "StdioSpec", "WsSpec"]
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -74,12 +75,18 @@ class InProcessSpec:
 
 MemberSpec = StdioSpec | HttpSpec | WsSpec | InProcessSpec
 
+Affinity = Literal["auto", "none"]
+"""`auto`: whoever calls stays with one replica where the server keeps state for a session; `none`: never."""
+
 
 @dataclass(frozen=True, slots=True)
 class GroupSpec:
-    """One logical server: every member `replicas` times. Times in seconds.
+    """One logical server: every member `replicas` times. Times in seconds; 0 for a limit that is off.
 
     `trusted` servers are believed when they say that a tool is read-only or idempotent, and are told who calls.
+    `weights` and `tiers` are the members' own, in their order; a member past their end has weight 1 and tier 0, and a
+    lower tier is used first. `spares` replicas are kept started beyond need. A replica is replaced, by a successor that
+    is started first, when it is older than `max_age_seconds`, has served `max_calls` or uses more than `max_memory_mb`.
     """
 
     name: str
@@ -92,3 +99,21 @@ class GroupSpec:
     start_timeout_seconds: float = 30
     stop_grace_seconds: float = 2
     trusted: bool = False
+    weights: tuple[float, ...] = ()
+    tiers: tuple[int, ...] = ()
+    idle_timeout_seconds: float = 0
+    max_age_seconds: float = 0
+    max_calls: int = 0
+    max_memory_mb: float = 0
+    spares: int = 0
+    probe_interval_seconds: float = 30
+    probe_timeout_seconds: float = 5
+    affinity: Affinity = "auto"
+
+    def weight(self, member: int) -> float:
+        """The weight of the member with that number."""
+        return self.weights[member] if member < len(self.weights) else 1.0
+
+    def tier(self, member: int) -> int:
+        """The priority tier of the member with that number."""
+        return self.tiers[member] if member < len(self.tiers) else 0
