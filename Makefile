@@ -11,7 +11,7 @@ PYTEST := $(BIN)/pytest -q -n 2 --dist worksteal --hypothesis-seed=0
 QUESTION ?= Which library reloads a program when its files change?
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test test-all check format conformance bench lock clean
+.PHONY: help install dev demo test test-all check format conformance bench bench-gateway lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,9 +64,12 @@ conformance: $(VENV)/node.stamp  ## the official MCP conformance suite (both rev
 bench: dev  ## the benchmarks; each prints a table and, with --json, a document
 	@$(BIN)/python -m benchmarks.bench_transports
 
+bench-gateway: dev  ## the gateway beside others (some minutes; the first run installs a rival into .venv-bench)
+	@$(BIN)/python -m benchmarks.bench_gateway
+
 LOCK := $(VENV)/boot/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 lock: install  ## compile requirements/*.in into hashed .txt files for all Pythons and platforms
-	cd requirements && for name in uv base build postgres embeddings dev; do UV_SYSTEM_CERTS=1 ../$(LOCK) $$name.in -o $$name.txt || exit 1; done
+	cd requirements && for name in uv base build postgres embeddings dev bench-mcp-proxy; do UV_SYSTEM_CERTS=1 ../$(LOCK) $$name.in -o $$name.txt || exit 1; done
 
 clean:  ## remove .venv and caches
-	rm -rf $(VENV) tests/conformance/node_modules .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-bench tests/conformance/node_modules .pytest_cache .ruff_cache .hypothesis

@@ -24,7 +24,7 @@ from mcp_types import TextContent
 from pool.spec import WsSpec
 from pool.wire.websocket import WebSocketTransport
 
-__all__ = ["MODERN", "Caller", "Opened", "lean_http", "sdk_http", "sdk_stdio", "sdk_websocket"]
+__all__ = ["HANDSHAKE", "MODERN", "Caller", "Opened", "lean_http", "sdk_http", "sdk_stdio", "sdk_websocket"]
 
 HANDSHAKE = "2025-11-25"
 MODERN = "2026-07-28"
@@ -50,17 +50,20 @@ class Opened:
 Opener = Callable[[], AbstractAsyncContextManager[Opened]]
 
 
-def lean_http(port: int, era: str) -> Opener:
-    """Keep-alive connections, one for each call in flight; the floor takes the same bytes as a server does."""
+def lean_http(port: int, era: str, *, tool: str = "echo") -> Opener:
+    """Keep-alive connections, one for each call in flight; the floor takes the same bytes as a server does.
+
+    `tool` is what the echo is called there: gateways put the server's name before it.
+    """
 
     @asynccontextmanager
     async def opened() -> AsyncGenerator[Opened]:
         client = _Lean(port)
         try:
-            headers = {"mcp-protocol-version": era, "mcp-method": "tools/call", "mcp-name": "echo"}
+            headers = {"mcp-protocol-version": era, "mcp-method": "tools/call", "mcp-name": tool}
             if era == HANDSHAKE:
                 headers = {"mcp-protocol-version": era, "mcp-session-id": await _shake_hands(client)}
-            before, after = client.request(_body(era, FIRST_ID), headers).split(str(FIRST_ID).encode())
+            before, after = client.request(_body(era, FIRST_ID, tool), headers).split(str(FIRST_ID).encode())
             ids = count(FIRST_ID)  # of one length, so that the rest of the request stays the same
 
             async def call() -> None:
@@ -135,8 +138,8 @@ def _mode(era: str) -> str:
     return "legacy" if era == HANDSHAKE else era
 
 
-def _body(era: str, id: int) -> dict[str, Any]:
-    params: dict[str, Any] = {"name": "echo", "arguments": {"text": WORDS}}
+def _body(era: str, id: int, tool: str) -> dict[str, Any]:
+    params: dict[str, Any] = {"name": tool, "arguments": {"text": WORDS}}
     if era == MODERN:
         named = {"protocolVersion": MODERN, "clientInfo": ME, "clientCapabilities": {}}
         params["_meta"] = {f"io.modelcontextprotocol/{key}": value for key, value in named.items()}

@@ -13,7 +13,9 @@ __all__ = ["Report", "Row", "machine", "versions"]
 @dataclass(frozen=True, slots=True)
 class Row:
     """One figure. `ratio` is `value` divided by the rival's; `target` is the most that `ratio`, or without a rival
-    `value`, may be.
+    `value`, may be; where more is better, the least.
+
+    `low` and `high` are the extremes over the rounds, of what the target speaks of.
     """
 
     case: str
@@ -23,25 +25,33 @@ class Row:
     rival: str | None = None
     ratio: float | None = None
     target: float | None = None
+    low: float | None = None
+    high: float | None = None
+    more_is_better: bool = False
 
     @property
     def ok(self) -> bool | None:
         """Whether the target is met; none without a target."""
         if self.target is None:
             return None
-        return (self.value if self.ratio is None else self.ratio) <= self.target
+        reached = self.value if self.ratio is None else self.ratio
+        return reached >= self.target if self.more_is_better else reached <= self.target
 
     def document(self) -> dict[str, object]:
         """As JSON: what does not apply is left out."""
-        return {name: value for name, value in (asdict(self) | {"ok": self.ok}).items() if value is not None}
+        all = asdict(self) | {"ok": self.ok, "more_is_better": self.more_is_better or None}
+        return {name: value for name, value in all.items() if value is not None}
 
     def cell(self) -> str:
         told = f"{self.value:,.0f}" if abs(self.value) >= 100 else f"{self.value:.3g}"
         if self.ratio is not None:
             told += f" ({self.ratio:.{1 if self.ratio >= 1 else 2}f}x {self.rival})"
         if self.target is not None:
-            told += f" {'ok' if self.ok else 'MISSED'}, target {self.target:g}"
+            told += self._spread() + f" {'ok' if self.ok else 'MISSED'}, target {self.target:g}"
         return told
+
+    def _spread(self) -> str:
+        return "" if self.low is None or self.high is None else f" [{self.low:.3g} to {self.high:.3g}]"
 
 
 @dataclass(frozen=True, slots=True)
