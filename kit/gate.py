@@ -4,7 +4,7 @@ It stands in the SDK's middleware chain around all handlers of a server and know
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, Protocol, cast
 
 import anyio
@@ -50,8 +50,11 @@ class Gate:
         cursors: Cursors,
         subscriptions: Subscriptions,
         tools: ToolCallers,
+        stands_for: Callable[[], Collection[str]] = tuple,
     ) -> None:
-        self._audiences = (name,)
+        """`stands_for` names the servers behind this one: what is said to one of them about the caller holds here."""
+        self._name = name
+        self._stands_for = stands_for
         self._internal_key = internal_key
         self._cursors = cursors
         self._subscriptions = subscriptions
@@ -59,7 +62,7 @@ class Gate:
         self.observer: Observer | None = None
 
     def __repr__(self) -> str:
-        return f"<Gate of {self._audiences[0]!r}>"
+        return f"<Gate of {self._name!r}>"
 
     async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         if ctx.request_id is None:
@@ -98,7 +101,9 @@ class Gate:
     def _call(self, ctx: ServerRequestContext[Any, Any], door: Door) -> Call:
         meta = _meta_of(ctx)
         try:
-            principal = identify(meta, door, audiences=self._audiences, key=self._internal_key, now=time.time())
+            principal = identify(
+                meta, door, audiences=(self._name, *self._stands_for()), key=self._internal_key, now=time.time()
+            )
             hops = read_hops(meta)
         except StoaError as error:
             raise protocol_error(error) from error

@@ -19,13 +19,14 @@ from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from kit.auth import AuthFailure, protected_resource
-from kit.author import Server
 from kit.entrance import Entrance, owner, refusal
 from kit.exchange import Exchanges, is_modern
 from kit.gate import DOOR_KEY
 from kit.health import METRICS_SCOPE, health
 from kit.identity import Door
 from kit.metrics import CONTENT_TYPE_LATEST, Metrics
+from kit.served import Served
+from kit.sieve import sieve
 from kit.websocket import Sockets
 from stoa.settings import Settings
 from stoa.wire import MAX_MESSAGE_BYTES, PRINCIPAL_KEY, CloseCode
@@ -46,7 +47,7 @@ class Endpoint:
 
     def __init__(
         self,
-        server: Server,
+        server: Served,
         entrance: Entrance,
         *,
         path: str,
@@ -143,10 +144,10 @@ class Endpoint:
             return
         if scope["method"] == "POST":
             # A call that has begun may end; a listen request is ended by the gate.
-            await self._manager.asgi_app(scope, _whole(receive), send)
+            await self._manager.asgi_app(scope, _whole(receive), sieve(send))
             return
         with anyio.move_on_after(door.ends_at - time.time()):
-            await self._manager.asgi_app(scope, receive, send)
+            await self._manager.asgi_app(scope, receive, sieve(send))
 
     async def serve_websocket(self, websocket: WebSocket) -> None:
         refused = self._entrance.refuse_foreign(websocket.scope["headers"])
@@ -186,35 +187,38 @@ class Application:
 
 
 def build(
-    servers: Mapping[str, Server],
+    servers: Mapping[str, Served],
     *,
     settings: Settings,
     host: str,
     at_root: bool,
+    front: Served | None = None,
     event_store: EventStore | None = None,
     retry_ms: int | None = None,
     max_sessions: int = MAX_SESSIONS,
     session_idle_seconds: float = SESSION_IDLE_SECONDS,
 ) -> Application:
-    """The application for an address. `event_store` lets clients of the handshake era resume a broken stream.
+    """The application for an address. `front` is served at the root, beside the others that have paths of their own.
+    `event_store` lets clients of the handshake era resume a broken stream.
 
     Raises `BadInput` for an address that others could reach while no auth is configured.
     """
-    if at_root and len(servers) != 1:
-        raise ValueError(f"one server fits at the root, not {len(servers)}")
+    if at_root and (len(servers) != 1 or front is not None):
+        raise ValueError(f"one server fits at the root, not {len(servers) + (front is not None)}")
     entrance = Entrance(settings, host=host)
     metrics = Metrics()
+    paths = {"/mcp" if at_root else f"/mcp/{name}": server for name, server in servers.items()}
     endpoints = tuple(
         Endpoint(
             server,
             entrance,
-            path="/mcp" if at_root else f"/mcp/{name}",
+            path=path,
             event_store=event_store,
             retry_ms=retry_ms,
             max_sessions=max_sessions,
             session_idle_seconds=session_idle_seconds,
         )
-        for name, server in servers.items()
+        for path, server in (paths if front is None else {"/mcp": front, **paths}).items()
     )
     for endpoint in endpoints:
         endpoint.server.observe(metrics)
@@ -227,7 +231,7 @@ def build(
             yield
 
     async def show_health(_: Request) -> Response:
-        return JSONResponse(health(servers, at_root=at_root))
+        return JSONResponse(health(servers, at_root=at_root, front=front))
 
     async def show_metrics(request: Request) -> Response:
         return await _show_metrics(request, entrance, metrics)

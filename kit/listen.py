@@ -13,9 +13,9 @@ import anyio
 import uvicorn
 from mcp.server.streamable_http import EventStore
 
-from kit.author import Server
 from kit.duplex import STOP_GRACE_SECONDS
 from kit.http import Application, build
+from kit.served import Served
 from kit.signals import stopping
 from stoa.errors import BadInput
 from stoa.settings import Settings
@@ -38,12 +38,13 @@ def say_on_stderr(line: str) -> None:
 
 
 async def serve(
-    servers: Mapping[str, Server],
+    servers: Mapping[str, Served],
     *,
     settings: Settings,
     host: str,
     port: int,
     at_root: bool,
+    front: Served | None = None,
     event_store: EventStore | None = None,
     retry_ms: int | None = None,
     max_connections: int = MAX_CONNECTIONS,
@@ -51,7 +52,7 @@ async def serve(
 ) -> None:
     """Serve until told to stop. Says where (on stderr) as soon as requests are answered."""
     application = build(
-        servers, settings=settings, host=host, at_root=at_root, event_store=event_store, retry_ms=retry_ms
+        servers, settings=settings, host=host, at_root=at_root, front=front, event_store=event_store, retry_ms=retry_ms
     )
     with _bound(host, port) as listener:
         runner = _Runner(

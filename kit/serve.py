@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import anyio
 
 from kit import stdio
-from kit.author import Server
 from kit.logs import configure
+from kit.served import Served
 from stoa.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,22 +24,24 @@ def run(serve: Callable[[], Awaitable[None]], *, settings: Settings) -> None:
     anyio.run(serve, backend_options={"use_uvloop": _has_uvloop()})
 
 
-async def serve_stdio(server: Server) -> None:
+async def serve_stdio(server: Served) -> None:
     """Serve one client on standard input and output, until it closes them or the process is told to stop."""
     _settle()
     await stdio.serve_stdio(server)
 
 
 async def serve_http(
-    servers: Mapping[str, Server],
+    servers: Mapping[str, Served],
     *,
     settings: Settings,
     host: str,
     port: int,
     at_root: bool,
+    front: Served | None = None,
     say: Callable[[str], None] | None = None,
 ) -> None:
     """Serve over HTTP and WebSocket until told to stop. Port 0 takes a free one; `say`, else stderr, is told which.
+    `front` is served at /mcp while the others have /mcp/{name}.
 
     Raises `BadInput` for an address that cannot be used, or that others could reach while no auth is configured.
     """
@@ -48,10 +50,10 @@ async def serve_http(
 
     _settle()
     told = say or say_on_stderr
-    await serve(servers, settings=settings, host=host, port=port, at_root=at_root, say=told)
+    await serve(servers, settings=settings, host=host, port=port, at_root=at_root, front=front, say=told)
 
 
-def http_app(servers: Mapping[str, Server], *, settings: Settings, host: str, at_root: bool) -> "Starlette":
+def http_app(servers: Mapping[str, Served], *, settings: Settings, host: str, at_root: bool) -> "Starlette":
     """The same as an ASGI application, for tests in memory and for other ASGI servers."""
     from kit.http import build
 

@@ -15,9 +15,9 @@ import anyio
 import anyio.from_thread
 import anyio.to_thread
 
-from kit.author import Server
 from kit.duplex import STOP_GRACE_SECONDS, Duplex, TooLong, guess_id
 from kit.eras import serve_duplex
+from kit.served import Served
 from kit.signals import stopping
 from stoa.wire import MAX_MESSAGE_BYTES
 
@@ -30,13 +30,13 @@ ENDS_BYTES: Final = 4096
 READY_BYTES: Final = 512 if not hasattr(select, "PIPE_BUF") else select.PIPE_BUF
 
 
-async def serve_stdio(server: Server) -> None:
+async def serve_stdio(server: Served) -> None:
     """Serve one client until it closes the pipe or the process is told to stop (SIGTERM, SIGINT)."""
     with _claimed() as (stdin, stdout):
         await serve_pipes(server, stdin, stdout)
 
 
-async def serve_pipes(server: Server, stdin: int, stdout: int) -> None:
+async def serve_pipes(server: Served, stdin: int, stdout: int) -> None:
     """The same on other descriptors, which stay open."""
     duplex = Duplex(_Pipes(stdin, stdout))
     lowlevel = server.lowlevel
