@@ -1,7 +1,7 @@
 """Which tools there are, as values: what `tools()` answers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
@@ -16,6 +16,7 @@ class ToolInfo:
     """A tool as its server describes it. The four hints are what the server says; believe them of trusted servers.
 
     Where a server says nothing, the protocol's defaults hold: not read-only, destructive, not idempotent, open world.
+    `wire` is the description as the server wrote it, for whoever hands it on.
     """
 
     ref: ToolRef
@@ -27,6 +28,7 @@ class ToolInfo:
     idempotent: bool
     destructive: bool
     open_world: bool
+    wire: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue], repr=False, compare=False)
 
     @property
     def may_repeat(self) -> bool:
