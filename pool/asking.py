@@ -6,11 +6,11 @@ from typing import TypeVar
 
 import anyio
 
-from pool.wire.connection import Connection, Meta
-from pool.wire.failures import Lost, Refusal
 from pool.group import Group
 from pool.replica import Replica
 from pool.verdict import after_deadline, after_loss, after_refusal
+from pool.wire.connection import Connection, Meta
+from pool.wire.failures import Lost, Refusal
 from stoa.clock import Clock
 from stoa.errors import Unavailable
 from stoa.principal import Principal

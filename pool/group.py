@@ -6,15 +6,15 @@ from typing import Final
 import anyio
 from anyio.abc import TaskGroup
 
+from pool.balance.slots import Slots
+from pool.balance.waiters import QueueIsFull
 from pool.catalogue import ToolInfo
-from pool.wire.connect import Surroundings
 from pool.identity import Identity
 from pool.nearby import did_you_mean
 from pool.replica import Replica
-from pool.balance.slots import Slots
 from pool.spec import GroupSpec
 from pool.status import ReplicaStatus
-from pool.balance.waiters import QueueIsFull
+from pool.wire.connect import Surroundings
 from stoa.clock import Clock
 from stoa.errors import NotFound, StoaError, Unavailable
 from stoa.resilience.backoff import Backoff

@@ -15,16 +15,16 @@ from typing import Final, Self
 import anyio
 from anyio.abc import TaskGroup
 
-from pool.wire.answers import ResourceContent
 from pool.asking import ask, in_time
 from pool.catalogue import Catalogue, ToolInfo
-from pool.wire.connect import Surroundings
 from pool.group import Group
-from pool.wire.http import HttpPool
 from pool.nearby import did_you_mean
-from pool.wire.reading import check_sendable
 from pool.spec import GroupSpec, HttpSpec
 from pool.status import ReplicaStatus, Served
+from pool.wire.answers import ResourceContent
+from pool.wire.connect import Surroundings
+from pool.wire.http import HttpPool
+from pool.wire.reading import check_sendable
 from stoa.clock import Clock, SystemClock
 from stoa.errors import BadInput, Denied, NotFound, StoaError
 from stoa.principal import Principal

@@ -11,11 +11,11 @@ from collections.abc import Callable
 import anyio
 
 from pool.catalogue import ToolInfo
+from pool.spec import GroupSpec, MemberSpec
+from pool.status import ReplicaState, ReplicaStatus
 from pool.wire.connect import Surroundings, open_connection
 from pool.wire.connection import Connection
 from pool.wire.failures import Lost, Refusal, first_cause
-from pool.spec import GroupSpec, MemberSpec
-from pool.status import ReplicaState, ReplicaStatus
 from stoa.clock import Clock
 from stoa.errors import StoaError, Unavailable
 from stoa.resilience.backoff import Backoff

@@ -4,10 +4,10 @@ import time
 
 import pytest
 
-from pool.wire.child import LastWords
 from pool.nearby import did_you_mean
 from pool.redact import mask, mask_arguments, mask_url
 from pool.spec import StdioSpec
+from pool.wire.child import LastWords
 
 
 def test_no_tail_of_a_longer_secret_is_left() -> None:
