@@ -10,7 +10,7 @@ from typing import Literal
 
 from pool.redact import mask, mask_arguments, mask_url, secrets_in_arguments
 
-__all__ = ["Affinity", "GroupSpec", "HttpSpec", "InProcessSpec", "MemberSpec", "StdioSpec", "WsSpec"]
+__all__ = ["Affinity", "GroupSpec", "HttpSpec", "InProcessSpec", "MemberSpec", "SseSpec", "StdioSpec", "WsSpec"]
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -59,6 +59,11 @@ class HttpSpec(_Address):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class SseSpec(_Address):
+    """The HTTP+SSE endpoint of a server of 2024-11-05. `headers` go with every request and are secret."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class WsSpec(_Address):
     """A WebSocket endpoint (our custom transport). `headers` go with the upgrade request and are secret."""
 
@@ -73,7 +78,7 @@ class InProcessSpec:
         return "in this process"
 
 
-MemberSpec = StdioSpec | HttpSpec | WsSpec | InProcessSpec
+MemberSpec = StdioSpec | HttpSpec | SseSpec | WsSpec | InProcessSpec
 
 Affinity = Literal["auto", "none"]
 """`auto`: whoever calls stays with one replica where the server keeps state for a session; `none`: never."""
