@@ -53,14 +53,36 @@ class _Address:
         return f"<{type(self).__name__} {self}>"
 
 
+@dataclass(frozen=True, slots=True)
+class LoginSpec:
+    """How to log in to a server that asks for OAuth. All empty: register as a new client, and let a person agree.
+
+    `client_id` (and `client_secret`) of a client that is registered there already, bound to `issuer`; `metadata_url`
+    is a client id that is an address (CIMD). `is_machine`: by the client's own secret, without a person. `port` is the
+    loopback port that the browser is sent back to, 0 for any.
+    """
+
+    client_id: str = ""
+    client_secret: str = field(default="", repr=False)
+    issuer: str = ""
+    scope: str = ""
+    metadata_url: str = ""
+    is_machine: bool = False
+    port: int = 0
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class HttpSpec(_Address):
     """A Streamable HTTP endpoint. `headers` go with every request and are secret."""
+
+    login: LoginSpec = LoginSpec()
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class SseSpec(_Address):
     """The HTTP+SSE endpoint of a server of 2024-11-05. `headers` go with every request and are secret."""
+
+    login: LoginSpec = LoginSpec()
 
 
 @dataclass(frozen=True, slots=True, repr=False)

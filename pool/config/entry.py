@@ -2,19 +2,19 @@
 
 import re
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from pool.address import header_trouble, url_trouble
-from pool.redact import is_secret_name, secrets_in
-from pool.spec import HttpSpec, MemberSpec, StdioSpec, WsSpec
 from pool.config.trouble import bad, explain_validation, show
+from pool.redact import is_secret_name, secrets_in
+from pool.spec import HttpSpec, LoginSpec, MemberSpec, SseSpec, StdioSpec, WsSpec
 
-__all__ = ["Entry", "read_entry"]
+__all__ = ["KINDS", "Entry", "Filler", "own_variables", "read_entry"]
 
 KINDS: Final[Mapping[str, str]] = {
     "stdio": "stdio",
@@ -84,7 +84,17 @@ class Entry:
             for flag, module in zip(self.args, self.args[1:], strict=False)
         )
 
-    def spec(self, *, trusted: bool) -> MemberSpec:
+    def with_secrets(self, filled: Set[str]) -> "Entry":
+        """The same, knowing what must not be shown: what was filled in, and what looks like a secret."""
+        hidden = set(filled)
+        hidden.update(value for name, value in self.env.items() if is_secret_name(name))
+        for value in self.headers.values():
+            hidden.update({value, value.rpartition(" ")[2]})
+        for value in (self.url, *self.env.values()):
+            hidden |= secrets_in(value)
+        return replace(self, secrets=tuple(sorted(hidden)))
+
+    def spec(self, *, trusted: bool, login: LoginSpec | None = None) -> MemberSpec:
         """The member. A trusted child gets this process's own variables, so that both use the same files and keys."""
         if self.kind == "stdio":
             own: Mapping[str, str] = self.own_variables if trusted else {}
@@ -96,8 +106,12 @@ class Entry:
                 cwd=self.cwd,
                 secrets=self.secrets + hidden,
             )
-        make = WsSpec if self.kind == "ws" else HttpSpec
-        return make(url=self.url, headers=self.headers, secrets=self.secrets)
+        if self.kind == "ws":
+            return WsSpec(url=self.url, headers=self.headers, secrets=self.secrets)
+        login = login or LoginSpec()
+        secrets = (*self.secrets, login.client_secret) if login.client_secret else self.secrets
+        make = SseSpec if self.kind == "sse" else HttpSpec
+        return make(url=self.url, headers=self.headers, secrets=secrets, login=login)
 
 
 def read_entry(value: JsonValue, *, source: str, path: str, environ: Mapping[str, str]) -> Entry | None:
@@ -111,7 +125,7 @@ def read_entry(value: JsonValue, *, source: str, path: str, environ: Mapping[str
     except ValidationError as error:
         raise explain_validation(error, source=source, path=path, known={"": _Written.model_fields}) from None
     kind = _kind(written, source=source, path=path)
-    filler = _Filler(environ, source)
+    filler = Filler(environ, source)
     entry = Entry(
         kind=kind,
         command=filler.fill(written.command or "", f"{path}.command"),
@@ -121,16 +135,19 @@ def read_entry(value: JsonValue, *, source: str, path: str, environ: Mapping[str
         url=filler.fill(written.url or "", f"{path}.url"),
         headers={name: filler.fill(text, f"{path}.headers.{name}") for name, text in written.headers.items()},
         secrets=(),
-        own_variables={
-            name: text for name, text in environ.items() if name.startswith("STOA_") and not name.startswith(_WITHHELD)
-        },
+        own_variables=own_variables(environ),
     )
     if kind != "stdio":
-        if (url_is := url_trouble(entry.url, kind)) is not None:
+        if (url_is := url_trouble(entry.url, "ws" if kind == "ws" else "http")) is not None:
             raise bad(source, f"{path}.url", *url_is)
         if (header_is := header_trouble(entry.headers)) is not None:
             raise bad(source, f"{path}.headers.{header_is[0]}", *header_is[1:])
-    return _with_secrets(entry, filler.secrets)
+    return entry.with_secrets(filler.secrets)
+
+
+def own_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """What a trusted child gets of this process's own variables."""
+    return {name: text for name, text in environ.items() if name.startswith("STOA_") and not name.startswith(_WITHHELD)}
 
 
 def _without_foreign(value: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
@@ -157,41 +174,14 @@ def _kind(written: _Written, *, source: str, path: str) -> str:
         return "ws" if (written.url or "").startswith(("ws://", "wss://")) else "http"
     kind = KINDS.get(written.type.lower())
     if kind is None:
-        raise bad(source, f"{path}.type", f"{show(written.type)} is not known", "Use stdio, http or ws.")
-    if kind == "sse":
-        raise bad(
-            source,
-            f"{path}.type",
-            "the HTTP+SSE transport is deprecated and not spoken here",
-            'Use "type": "http" with the server\'s Streamable HTTP address.',
-        )
+        raise bad(source, f"{path}.type", f"{show(written.type)} is not known", "Use stdio, http, ws or sse.")
     needed = "command" if kind == "stdio" else "url"
     if getattr(written, needed) is None:
         raise bad(source, f"{path}.{needed}", f"this key is missing; a server of type {kind} needs it", "Add it.")
     return kind
 
 
-def _with_secrets(entry: Entry, filled: set[str]) -> Entry:
-    hidden = set(filled)
-    hidden.update(value for name, value in entry.env.items() if is_secret_name(name))
-    for value in entry.headers.values():
-        hidden.update({value, value.rpartition(" ")[2]})
-    for value in (entry.url, *entry.env.values()):
-        hidden |= secrets_in(value)
-    return Entry(
-        kind=entry.kind,
-        command=entry.command,
-        args=entry.args,
-        env=entry.env,
-        cwd=entry.cwd,
-        url=entry.url,
-        headers=entry.headers,
-        secrets=tuple(sorted(hidden)),
-        own_variables=entry.own_variables,
-    )
-
-
-class _Filler:
+class Filler:
     """Fills in `${VAR}`, `${VAR:-default}` and `${env:VAR}`, and remembers what came from the environment."""
 
     def __init__(self, environ: Mapping[str, str], source: str) -> None:

@@ -1,5 +1,6 @@
 """`mcp.json` into groups: `mcpServers` as other clients read it, and `stoa.pools`, which is ours and strict.
 
+Under what the file says stands what the environment says, and servers that it names are there besides.
 Every error is `BadInput` and names file, key, value and remedy; values that may be secret are left out.
 """
 
@@ -8,48 +9,34 @@ import re
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from pool.config.entry import Entry, read_entry
+from pool.config.environment import NAME, pool_defaults, read_servers
+from pool.config.grouping import as_group
 from pool.config.json_text import parse_json
-from pool.nearby import did_you_mean
-from pool.spec import GroupSpec
+from pool.config.logins import read_login
+from pool.config.pools import PoolSection, read_pool
 from pool.config.trouble import bad, explain_validation, show
+from pool.nearby import did_you_mean
+from pool.spec import GroupSpec, LoginSpec
 from stoa.errors import BadInput
 
 __all__ = ["parse_config", "read_config"]
 
 MAX_CONFIG_BYTES = 2**20
-NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 SERVERS_KEYS = ("mcpServers", "servers")  # the second is what VS Code writes
 OURS = "stoa"
 
 
-class _PoolEntry(BaseModel):
-    """One pool under `stoa.pools`."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    members: list[str] | None = Field(None, min_length=1)
-    replicas: int = Field(1, ge=1, le=64)
-    strategy: Literal["least_outstanding"] = "least_outstanding"
-    max_in_flight: int = Field(16, ge=1, le=10_000)
-    max_waiting: int = Field(64, ge=0, le=100_000)
-    acquire_timeout_seconds: float = Field(10, gt=0, le=3600)
-    call_timeout_seconds: float = Field(60, gt=0, le=86_400)
-    start_timeout_seconds: float = Field(30, gt=0, le=3600)
-    stop_grace_seconds: float = Field(2, ge=0, le=60)
-    trusted: bool | None = None
-
-
-class _Ours(BaseModel):
+class Ours(BaseModel):
     """The `stoa` section."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    pools: dict[str, _PoolEntry] = Field(default_factory=dict[str, _PoolEntry])
+    pools: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
+    logins: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
 
 
 def read_config(path: Path, environ: Mapping[str, str]) -> tuple[GroupSpec, ...]:
@@ -90,9 +77,12 @@ def parse_config(text: str, *, source: str, environ: Mapping[str, str]) -> tuple
     if not isinstance(root, dict):
         raise bad(source, "", f"the whole file must be one object, not {show(root)}", 'Write {"mcpServers": {…}}.')
     _refuse_misspelt(root, source)
-    entries = _read_servers(root, source, environ)
-    pools = _read_pools(root, source)
-    return tuple(_group(entries, pools, source))
+    entries = {**_read_servers(root, source, environ), **_beside(root, environ)}
+    ours = _read_ours(root, source)
+    defaults = pool_defaults(environ)
+    pools = {name: _read_pool(value, name, source, defaults) for name, value in ours.pools.items()}
+    logins = {name: _read_login(value, name, source, environ, entries) for name, value in ours.logins.items()}
+    return tuple(_group(entries, pools, logins, source, defaults))
 
 
 def _refuse_misspelt(root: Mapping[str, JsonValue], source: str) -> None:
@@ -120,16 +110,35 @@ def _read_servers(root: Mapping[str, JsonValue], source: str, environ: Mapping[s
     return entries
 
 
-def _read_pools(root: Mapping[str, JsonValue], source: str) -> dict[str, _PoolEntry]:
+def _beside(root: Mapping[str, JsonValue], environ: Mapping[str, str]) -> dict[str, Entry]:
+    """Servers of the environment; what the file says of a name, also that it is switched off, goes first."""
+    named = root[next(key for key in SERVERS_KEYS if key in root)]
+    assert isinstance(named, dict), "the file's own servers were read before"
+    return {name: entry for name, entry in read_servers(environ).items() if name not in named}
+
+
+def _read_ours(root: Mapping[str, JsonValue], source: str) -> Ours:
     try:
-        ours = _Ours.model_validate(root.get(OURS, {}))
+        return Ours.model_validate(root.get(OURS, {}))
     except ValidationError as error:
-        raise explain_validation(
-            error, source=source, path=OURS, known={"": _Ours.model_fields, "pools": _PoolEntry.model_fields}
-        ) from None
-    for name in ours.pools:
-        _check_name(name, f"{OURS}.pools.{name}", source)
-    return ours.pools
+        raise explain_validation(error, source=source, path=OURS, known={"": Ours.model_fields}) from None
+
+
+def _read_pool(value: JsonValue, name: str, source: str, defaults: Mapping[str, JsonValue]) -> PoolSection:
+    path = f"{OURS}.pools.{name}"
+    _check_name(name, path, source)
+    return read_pool(value, name=name, source=source, path=path, defaults=defaults)
+
+
+def _read_login(
+    value: JsonValue, name: str, source: str, environ: Mapping[str, str], entries: Mapping[str, Entry]
+) -> LoginSpec:
+    path = f"{OURS}.logins.{name}"
+    if name not in entries:
+        raise bad(source, path, "there is no server of this name", did_you_mean(name, entries))
+    if entries[name].kind not in ("http", "sse"):
+        raise bad(source, path, "only servers of type http and sse can be logged in to", "Remove it.")
+    return read_login(value, source=source, path=path, environ=environ)
 
 
 def _check_name(name: str, path: str, source: str) -> None:
@@ -148,8 +157,27 @@ def _tame(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:64] or "server"
 
 
-def _group(entries: Mapping[str, Entry], pools: Mapping[str, _PoolEntry], source: str) -> Iterable[GroupSpec]:
+def _group(
+    entries: Mapping[str, Entry],
+    pools: Mapping[str, PoolSection],
+    logins: Mapping[str, LoginSpec],
+    source: str,
+    defaults: Mapping[str, JsonValue],
+) -> Iterable[GroupSpec]:
     """Servers that no pool claims are groups of their own; a pool stands where its first member stood."""
+    pool_of = _claims(entries, pools, source)
+    seen: set[str] = set()
+    for name in entries:
+        group = pool_of.get(name, name)
+        if group not in seen:
+            seen.add(group)
+            settings = pools.get(group) or read_pool({}, name=group, source=source, path="", defaults=defaults)
+            members = [(entries[member], logins.get(member)) for member in settings.members or [group]]
+            yield as_group(group, settings, members)
+
+
+def _claims(entries: Mapping[str, Entry], pools: Mapping[str, PoolSection], source: str) -> dict[str, str]:
+    """Which server belongs to which pool."""
     pool_of: dict[str, str] = {}
     for pool, settings in pools.items():
         path = f"{OURS}.pools.{pool}"
@@ -165,32 +193,10 @@ def _group(entries: Mapping[str, Entry], pools: Mapping[str, _PoolEntry], source
                     source,
                     f"{path}.members",
                     f"the server {member!r} is also in the pool {pool_of[member]!r}",
-                    "A server can be in one pool only.",
+                    "A server can be in one pool only, and once.",
                 )
             pool_of[member] = pool
     for pool in pools:
         if pool in entries and pool_of.get(pool) != pool:
             raise bad(source, f"{OURS}.pools.{pool}", "a server that is not its member has the same name", "Rename it.")
-    seen: set[str] = set()
-    for name in entries:
-        group = pool_of.get(name, name)
-        if group not in seen:
-            seen.add(group)
-            yield _spec(group, pools.get(group) or _PoolEntry.model_validate({}), entries)
-
-
-def _spec(name: str, settings: _PoolEntry, entries: Mapping[str, Entry]) -> GroupSpec:
-    members = [entries[member] for member in settings.members or [name]]
-    trusted = all(member.is_ours for member in members) if settings.trusted is None else settings.trusted
-    return GroupSpec(
-        name=name,
-        members=tuple(member.spec(trusted=trusted) for member in members),
-        replicas=settings.replicas,
-        max_in_flight=settings.max_in_flight,
-        max_waiting=settings.max_waiting,
-        acquire_timeout_seconds=settings.acquire_timeout_seconds,
-        call_timeout_seconds=settings.call_timeout_seconds,
-        start_timeout_seconds=settings.start_timeout_seconds,
-        stop_grace_seconds=settings.stop_grace_seconds,
-        trusted=trusted,
-    )
+    return pool_of

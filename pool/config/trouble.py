@@ -29,11 +29,17 @@ def show(value: object) -> str:
 
 
 def explain_validation(
-    error: ValidationError, *, source: str, path: str, known: Mapping[str, Iterable[str]]
+    error: ValidationError,
+    *,
+    source: str,
+    path: str,
+    known: Mapping[str, Iterable[str]],
+    spelled: Mapping[str, str] | None = None,
 ) -> BadInput:
-    """The first error of pydantic. `known`: the keys there are, by the name of the object that holds them."""
+    """The first error of pydantic. `known`: the keys there are, by the name of the object that holds them.
+    `spelled`: how a key was written, where that is not its name."""
     first = error.errors(include_url=False)[0]
-    location = [str(part) for part in first["loc"]]
+    location = [(spelled or {}).get(str(part), str(part)) for part in first["loc"]]
     where = ".".join([path, *location])
     if first["type"] == "extra_forbidden":
         holder = "" if len(location) == 1 else location[0]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pool.config.mcp_json import parse_config, read_config
-from pool.spec import GroupSpec, HttpSpec, StdioSpec, WsSpec
+from pool.spec import GroupSpec, HttpSpec, SseSpec, StdioSpec, WsSpec
 from stoa.errors import BadInput
 
 ENVIRONMENT = {"TOKEN": "hunter2-token", "HOME": "/home/ann", "EMPTY": ""}
@@ -65,6 +65,7 @@ def test_a_pool_has_members_and_they_are_no_groups_any_more() -> None:
         ({"type": "http", "url": "https://h/mcp"}, HttpSpec),
         ({"type": "streamable-http", "url": "https://h/mcp"}, HttpSpec),
         ({"type": "streamableHttp", "url": "https://h/mcp"}, HttpSpec),
+        ({"type": "sse", "url": "https://h/sse"}, SseSpec),
         ({"type": "ws", "url": "wss://h/mcp/ws"}, WsSpec),
         ({"url": "ws://h/mcp/ws"}, WsSpec),
         ({"serverUrl": "https://h/mcp"}, HttpSpec),
@@ -203,8 +204,7 @@ ONE = {"a": {"command": "x"}}
         ({"mcpServers": {"a": {"command": ""}}}, ["mcpServers.a.command"]),
         ({"mcpServers": {"a": {"type": "http", "command": "x"}}}, ["mcpServers.a.url", "missing"]),
         ({"mcpServers": {"a": {"type": "stdio", "url": "http://h"}}}, ["mcpServers.a.command", "missing"]),
-        ({"mcpServers": {"a": {"type": "sse", "url": "http://h"}}}, ["a.type", "HTTP+SSE", '"type": "http"']),
-        ({"mcpServers": {"a": {"type": "tcp", "url": "http://h"}}}, ["a.type", '"tcp"', "stdio, http or ws"]),
+        ({"mcpServers": {"a": {"type": "tcp", "url": "http://h"}}}, ["a.type", '"tcp"', "stdio, http, ws or sse"]),
         ({"mcpServers": {"a": {"url": "ftp://h"}}}, ["mcpServers.a.url", "http://"]),
         ({"mcpServers": {"a": {"url": "http://"}}}, ["mcpServers.a.url"]),
         ({"mcpServers": {"a": {"url": "http://h:99999/"}}}, ["mcpServers.a.url"]),
@@ -228,7 +228,7 @@ ONE = {"a": {"command": "x"}}
         ({"mcpServers": ONE, "stoa": {"pools": {"a": {"replicas": "2"}}}}, ["stoa.pools.a.replicas", 'found "2"']),
         ({"mcpServers": ONE, "stoa": {"pools": {"a": {"replicas": 0}}}}, ["stoa.pools.a.replicas", "found 0"]),
         ({"mcpServers": ONE, "stoa": {"pools": {"a": {"trusted": "yes"}}}}, ["stoa.pools.a.trusted", 'found "yes"']),
-        ({"mcpServers": ONE, "stoa": {"pools": {"a": {"strategy": "best"}}}}, ["strategy", "least_outstanding"]),
+        ({"mcpServers": ONE, "stoa": {"pools": {"a": {"strategy": "best"}}}}, ["a.strategy", '"best"', "least_connections"]),
         ({"mcpServers": ONE, "stoa": {"pools": {"b": {}}}}, ["stoa.pools.b", "no server of this name"]),
         ({"mcpServers": ONE, "stoa": {"pools": {"b": {"members": ["aa"]}}}}, ["stoa.pools.b.members", "'aa'", "'a'"]),
         ({"mcpServers": ONE, "stoa": {"pools": {"b": {"members": []}}}}, ["stoa.pools.b.members"]),
