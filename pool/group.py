@@ -6,7 +6,7 @@ from typing import Final
 import anyio
 from anyio.abc import TaskGroup
 
-from pool.balance.slots import Slots
+from pool.balance.plain import PlainSlots as Slots
 from pool.balance.waiters import QueueIsFull
 from pool.catalogue import ToolInfo
 from pool.identity import Identity

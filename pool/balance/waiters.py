@@ -5,6 +5,7 @@ is served after giving up and nothing handed over is lost.
 """
 
 from collections import deque
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 import anyio
@@ -67,18 +68,22 @@ class Waiters(Generic[T]):
     """The queue."""
 
     def __init__(self, max_waiting: int) -> None:
-        self._max_waiting = max_waiting
+        self.max_waiting = max_waiting
         self._queue: deque[Waiter[T]] = deque()
 
     def __len__(self) -> int:
         return len(self._queue)
 
+    def __iter__(self) -> Iterator[Waiter[T]]:
+        """From the one who has waited longest."""
+        return iter(self._queue)
+
     def __repr__(self) -> str:
-        return f"<Waiters {len(self._queue)}/{self._max_waiting}>"
+        return f"<Waiters {len(self._queue)}/{self.max_waiting}>"
 
     def join(self) -> Waiter[T]:
         """Queue up. Raises `QueueIsFull`."""
-        if len(self._queue) >= self._max_waiting:
+        if len(self._queue) >= self.max_waiting:
             raise QueueIsFull
         waiter = Waiter[T]()
         self._queue.append(waiter)
@@ -96,6 +101,12 @@ class Waiters(Generic[T]):
             if self._queue.popleft().set(slot):
                 return True
         return False
+
+    def hand_to(self, waiter: Waiter[T], slot: T) -> bool:
+        """Give to this one, who leaves the queue. False when it does not wait any more."""
+        if waiter in self._queue:
+            self._queue.remove(waiter)
+        return waiter.set(slot)
 
     def refuse_all(self, error: Exception) -> None:
         """Send everybody away with the same error."""

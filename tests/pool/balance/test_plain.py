@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from pool.balance.slots import Slots
+from pool.balance.plain import PlainSlots as Slots
 from pool.balance.waiters import QueueIsFull, Waiter
 
 
