@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from host.answer import Citation
 from host.extracts import best_extract, clean
 from host.planner import PASSAGE_FIELDS
-from host.rank import STOP_WORDS, terms, words
+from pool.finding.words import STOP_WORDS, terms, words
 
 __all__ = ["ENOUGH_COVERAGE", "ENOUGH_OF_BEST", "MAX_CITATIONS", "Conclusion", "Hit", "conclude", "read_hits"]
 

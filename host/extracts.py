@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from host.rank import terms
+from pool.finding.words import terms
 
 __all__ = ["Extract", "best_extract", "clean"]
 

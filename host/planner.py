@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from host.answer import Proposal
-from host.rank import QUESTION_WORDS, Index, terms, tool_text, words
 from host.schema import Schema, has_type, items, properties, required
 from pool.catalogue import ToolInfo
+from pool.finding.findable import findable
+from pool.finding.index import ToolIndex
+from pool.finding.words import QUESTION_WORDS, terms, words
 from stoa.tools import ToolCall
 
 __all__ = ["MAX_PROPOSALS", "MAX_SEARCHES", "PASSAGE_FIELDS", "Plan", "is_question", "is_search", "plan"]
@@ -63,7 +65,8 @@ def plan(task: str, tools: Sequence[ToolInfo], *, trusted: Collection[str]) -> P
     `trusted` names the servers that are believed when they call a tool read-only.
     """
     asked, question = _POLITE.sub("", task), is_question(task)
-    scores = Index([tool_text(tool.ref.tool, tool.description, tool.input_schema) for tool in tools]).scores(task)
+    known = [findable(tool.ref.tool, tool.description, tool.input_schema) for tool in tools]
+    scores = ToolIndex(known).scores(task)
     order = sorted(range(len(tools)), key=lambda position: -scores[position])
     ranked = [tools[position] for position in order]
     named = [] if question else [tool for tool in ranked if _is_named(tool, asked)]
@@ -182,7 +185,7 @@ def _says_no_more(tool: ToolInfo, task: str) -> bool:
     """
     verb = words(tool.ref.tool)[0]
     alike = " ".join(word for group in _ALIKE if verb in group for word in sorted(group))
-    return set(terms(task)) <= set(terms(f"{tool_text(tool.ref.tool, tool.description, {})} {alike}"))
+    return set(terms(task)) <= set(terms(f"{tool.ref.tool}\n{tool.description}\n{alike}"))
 
 
 def _propose(

@@ -13,11 +13,12 @@ from host.app import ALL_TOGETHER_PORT, DEFAULT_PORTS, Workspace, default_home, 
 from host.arguments import check, from_json, from_words, skeleton
 from host.doctor import examine
 from host.output import Output
-from host.rank import Index, tool_text
 from host.reach import catalogue_of, unreachable
 from host.schema import Schema
 from host.session import BAD_INPUT, OK, TOOL_FAILED, UNAVAILABLE, exit_code
 from pool.catalogue import Catalogue, ToolInfo
+from pool.finding.findable import findable
+from pool.finding.index import ToolIndex
 from pool.status import ReplicaStatus, Served
 from stoa.errors import BadInput, NotFound, StoaError
 from stoa.principal import LOCAL
@@ -72,8 +73,8 @@ def list_tools(work: Workspace, output: Output, query: str | None, servers: Sequ
         catalogue = anyio.run(ask)
     tools = list(catalogue.tools)
     if query is not None:
-        index = Index([tool_text(tool.ref.tool, tool.description, tool.input_schema) for tool in tools])
-        tools = [tools[position] for position, _ in index.ranked(query)]
+        index = ToolIndex([findable(tool.ref.tool, tool.description, tool.input_schema) for tool in tools])
+        tools = [tools[found.position] for found in index.search(query, limit=len(tools))]
     for server, reason in catalogue.unreachable:
         output.note(f"{server} cannot be reached: {reason}")
     output.document(

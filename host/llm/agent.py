@@ -34,9 +34,10 @@ from host.answer import Answer, OnStep, Usage
 from host.llm.choose import ModelChoice
 from host.llm.provider import explain, open_model
 from host.llm.toolset import Limits, PoolToolset
-from host.rank import Index, tool_text
 from host.reach import reach
 from pool.catalogue import Catalogue, ToolInfo
+from pool.finding.findable import findable
+from pool.finding.index import ToolIndex
 from pool.pool import Pool
 from stoa.errors import StoaError
 from stoa.ids import new_id
@@ -120,7 +121,7 @@ def _fitting(task: str, tools: Sequence[ToolInfo], *, most: int) -> Sequence[Too
     """All tools, or those that fit the task best where there are too many to be read with every request."""
     if len(tools) <= most:
         return tools
-    index = Index([tool_text(tool.ref.tool, tool.description, tool.input_schema) for tool in tools])
+    index = ToolIndex([findable(tool.ref.tool, tool.description, tool.input_schema) for tool in tools])
     scores = index.scores(task)
     best = sorted(range(len(tools)), key=lambda position: -scores[position])[:most]
     return [tools[position] for position in sorted(best)]

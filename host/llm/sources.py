@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from host.answer import Citation
 from host.extracts import best_extract, clean
 from host.planner import PASSAGE_FIELDS
-from host.rank import terms
+from pool.finding.words import terms
 from stoa.tools import ToolRef, ToolResult
 
 __all__ = ["Sources", "cited_numbers", "present"]

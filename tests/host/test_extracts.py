@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from host.extracts import LONGEST, LONGEST_CODE, best_extract, clean
-from host.rank import terms
+from pool.finding.words import terms
 
 PASSAGE = """\
 # filelock
