@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
+from pool.balance.policy import BalancePolicy
 from pool.redact import mask, mask_arguments, mask_url, secrets_in_arguments
 
 __all__ = ["Affinity", "GroupSpec", "HttpSpec", "InProcessSpec", "MemberSpec", "SseSpec", "StdioSpec", "WsSpec"]
@@ -128,6 +129,7 @@ class GroupSpec:
     trusted: bool = False
     weights: tuple[float, ...] = ()
     tiers: tuple[int, ...] = ()
+    policy: BalancePolicy = field(default_factory=BalancePolicy)
     idle_timeout_seconds: float = 0
     max_age_seconds: float = 0
     max_calls: int = 0

@@ -14,8 +14,9 @@ from typing import Final, cast
 from pydantic import JsonValue
 
 from pool.address import url_trouble
+from pool.balance.policy import STRATEGIES
 from pool.config.entry import KINDS, Entry, own_variables
-from pool.config.pools import STRATEGIES, read_strategy
+from pool.config.pools import read_strategy
 from pool.redact import mask_url
 from stoa.errors import BadInput
 
@@ -48,7 +49,8 @@ _ADDRESSES: Final[Mapping[str, str]] = {
     "HELPSCOUT_MCP_URL": "helpscout",
     "SLACK_MCP_URL": "slack",
 }
-_SWITCH: Final = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(("false", "0", "no", "off"), False)
+_ON: Final = ("true", "1", "yes", "on")
+_OFF: Final = ("false", "0", "no", "off")
 _MOST_RETRIES: Final = 9
 _STDIO: Final = "stdio://"
 
@@ -180,10 +182,9 @@ def _number(environ: Mapping[str, str], variable: str, *, least: int, most: int)
 
 def _is_on(environ: Mapping[str, str], variable: str) -> bool:
     text = environ.get(variable, "").strip()
-    found = _SWITCH.get(text.lower()) if text else True
-    if found is None:
+    if text.lower() not in ("", *_ON, *_OFF):
         raise _bad(variable, text, "Write true or false.")
-    return found
+    return text.lower() not in _OFF
 
 
 def _variable(number: int, key: str) -> str:

@@ -26,6 +26,7 @@ def as_group(name: str, settings: PoolSection, members: Sequence[tuple[Entry, Lo
         trusted=trusted,
         weights=tuple(settings.weights.get(member, 1.0) for member in names) if settings.weights else (),
         tiers=tuple(settings.tiers.get(member, 0) for member in names) if settings.tiers else (),
+        policy=settings.policy(),
         idle_timeout_seconds=settings.idle_timeout_seconds,
         max_age_seconds=settings.max_age_seconds,
         max_calls=settings.max_calls,

@@ -5,79 +5,29 @@ Times are in seconds and say so in their names; the short names (`call_timeout`)
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Final, Literal, get_args
+from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, Field, JsonValue, ValidationError
 
+from pool.balance.policy import ALIASES, STRATEGIES, BalancePolicy, Strategy, strategy_named
+from pool.config.policies import DEFAULTS, STRICT, EjectionSection, HedgeSection, RetrySection
 from pool.config.trouble import bad, explain_validation, show
 from pool.nearby import did_you_mean
 from pool.spec import Affinity
 
-__all__ = [
-    "ALIASES",
-    "SECTIONS",
-    "SHORT",
-    "STRATEGIES",
-    "EjectionSection",
-    "HedgeSection",
-    "PoolSection",
-    "RetrySection",
-    "read_pool",
-    "read_strategy",
-]
-
-_STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-class RetrySection(BaseModel):
-    """Calls that are sent again: only those that were never sent, or do no harm when they are done twice."""
-
-    model_config = _STRICT
-
-    attempts: int = Field(2, ge=1, le=10, description="How often a call is sent at most; 1 switches retries off.")
-    budget_share: float = Field(0.1, ge=0, le=1, description="Retries as a share of the calls.")
-    budget_floor_per_second: float = Field(3, ge=0, le=1000, description="Retries a second that are always allowed.")
-
-
-class HedgeSection(BaseModel):
-    """A second copy of a slow call that does no harm when it is done twice; the first answer counts."""
-
-    model_config = _STRICT
-
-    on: bool = Field(False, description="Whether slow calls are sent a second time, elsewhere.")
-    quantile: float = Field(0.95, ge=0.5, le=0.9999, description="Slow is a call that takes longer than this share.")
-    budget_share: float = Field(0.05, ge=0, le=1, description="Second copies as a share of the calls.")
-
-
-class EjectionSection(BaseModel):
-    """Replicas that fail get no calls for a while: a circuit breaker for each."""
-
-    model_config = _STRICT
-
-    on: bool = Field(True, description="Whether replicas that fail are left out for a while.")
-    consecutive_failures: int = Field(5, ge=1, le=1000, description="Failures in a row that eject a replica.")
-    success_rate: float = Field(0.5, ge=0, le=1, description="So does a smaller share of calls that succeed.")
-    min_calls: int = Field(20, ge=1, le=100_000, description="Calls in the window before the share is judged.")
-    window_seconds: float = Field(60, gt=0, le=3600, description="How far back calls count for the share.")
-    base_seconds: float = Field(1, gt=0, le=3600, description="The first ejection; each further one lasts twice.")
-    max_seconds: float = Field(30, gt=0, le=3600, description="The longest ejection.")
-    max_share: float = Field(0.5, ge=0, le=1, description="No more than this share is ejected at once.")
-    panic_share: float = Field(
-        0.5, ge=0, le=1, description="When less than this share is healthy, all are used as if nothing were ejected."
-    )
-    probe_successes: int = Field(2, ge=1, le=100, description="Successful trials that bring a replica back.")
+__all__ = ["SECTIONS", "SHORT", "PoolSection", "read_pool", "read_strategy"]
 
 
 class PoolSection(BaseModel):
     """One pool under `stoa.pools`."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     members: list[str] | None = Field(
         None, min_length=1, max_length=256, description="Its servers; without it, the server of the pool's own name."
     )
     replicas: int = Field(1, ge=1, le=64, description="How often each member runs, or is connected to.")
-    strategy: str = Field("least_latency", description="Who gets the next call; see below.")
+    strategy: str = Field(DEFAULTS.strategy, description="Who gets the next call; see below.")
     weights: dict[str, float] = Field(
         default_factory=dict[str, float], description="Weights of members by name, 1 where none is given."
     )
@@ -102,6 +52,18 @@ class PoolSection(BaseModel):
     spares: int = Field(0, ge=0, le=64, description="Replicas that are kept started beyond need.")
     probe_interval_seconds: float = Field(30, ge=0, le=3600, description="Time between two probes; 0: none.")
     probe_timeout_seconds: float = Field(5, gt=0, le=60, description="How long a probe may take.")
+    slow_start_seconds: float = Field(
+        DEFAULTS.slow_start_seconds, ge=0, le=3600, description="A replica that came up gets its full share after this."
+    )
+    decay_seconds: float = Field(
+        DEFAULTS.decay_seconds, gt=0, le=3600, description="Time constant of the average latency."
+    )
+    failure_penalty_seconds: float = Field(
+        DEFAULTS.failure_penalty_seconds,
+        ge=0,
+        le=3600,
+        description="A failure counts like an answer that took so long.",
+    )
     affinity: Affinity = Field(
         "auto", description="`auto`: callers stay with one replica where a server keeps sessions; `none`: never."
     )
@@ -114,6 +76,18 @@ class PoolSection(BaseModel):
         default_factory=lambda: EjectionSection.model_validate({}), description="See below."
     )
 
+    def policy(self) -> BalancePolicy:
+        """How it balances. `strategy` has to be a strategy's own name, which `read_pool` makes it."""
+        return BalancePolicy(
+            strategy=strategy_named(self.strategy),
+            ejection=self.ejection.policy(),
+            retry=self.retry.policy(),
+            hedge=self.hedge.policy(),
+            slow_start_seconds=self.slow_start_seconds,
+            decay_seconds=self.decay_seconds,
+            failure_penalty_seconds=self.failure_penalty_seconds,
+        )
+
 
 SECTIONS: Final[Mapping[str, type[BaseModel]]] = {
     "retry": RetrySection,
@@ -124,16 +98,6 @@ SHORT: Final[Mapping[str, str]] = {
     name.removesuffix("_seconds"): name for name in PoolSection.model_fields if name.endswith("_seconds")
 }
 """The names without their unit."""
-
-Strategy = Literal["least_latency", "round_robin", "random", "least_connections", "weighted", "p2c", "sticky"]
-STRATEGIES: Final[tuple[Strategy, ...]] = get_args(Strategy)
-ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
-    "least_latency": ("health_based", "response_time"),
-    "least_connections": ("least_outstanding",),
-    "round_robin": ("roundrobin",),
-    "weighted": ("weighted_round_robin",),
-}
-"""Other names of the same: what files of others and of before call them."""
 
 MAX_WEIGHT: Final = 1000.0
 MAX_TIER: Final = 100
@@ -163,7 +127,7 @@ def read_pool(
         raise explain_validation(error, source=source, path=path, known=known, spelled=spelled) from None
     strategy = read_strategy(section.strategy)
     if strategy is None:
-        meant = did_you_mean(section.strategy, STRATEGIES, list_all=False)
+        meant = did_you_mean(section.strategy, (*STRATEGIES, *ALIASES), list_all=False)
         remedy = meant or f"Known are {', '.join(STRATEGIES)}."
         raise bad(source, f"{path}.strategy", f"{show(section.strategy)} is not known", remedy)
     members = section.members or [name]
@@ -176,8 +140,10 @@ def read_pool(
 
 def read_strategy(text: str) -> Strategy | None:
     """The strategy's own name, however it is spelled: `LeastConnections`, `least-connections`."""
-    plain = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", text.strip().replace("-", "_")).lower()
-    return next((strategy for strategy in STRATEGIES if plain in (strategy, *ALIASES.get(strategy, ()))), None)
+    try:
+        return strategy_named(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", text))
+    except ValueError:
+        return None
 
 
 def _spelled_out(
