@@ -76,6 +76,12 @@ def read_servers(environ: Mapping[str, str]) -> dict[str, Entry]:
     """The servers that variables name, by name."""
     if not _is_on(environ, "MCP_ENABLED"):
         return {}
+    for each in environ:
+        if each.startswith(_EXTERNAL_PREFIX) and environ[each] and not _EXTERNAL.fullmatch(each):
+            raise BadInput(
+                f"The environment variable {each} is not known.",
+                hint=f"Write {_EXTERNAL_PREFIX}1_NAME, …_URI, …_TRANSPORT, …_COMMAND, …_ARGS or …_ENABLED.",
+            )
     found: dict[str, Entry] = {}
     for variable, name in _ADDRESSES.items():
         if url := environ.get(variable):
@@ -87,12 +93,6 @@ def read_servers(environ: Mapping[str, str]) -> dict[str, Entry]:
             if name in found:
                 raise _bad(_variable(number, "NAME"), name, "Another variable names a server so; choose another name.")
             found[name] = entry
-    for each in environ:
-        if each.startswith(_EXTERNAL_PREFIX) and environ[each] and not _EXTERNAL.fullmatch(each):
-            raise BadInput(
-                f"The environment variable {each} is not known.",
-                hint=f"Write {_EXTERNAL_PREFIX}1_NAME, …_URI, …_TRANSPORT, …_COMMAND, …_ARGS or …_ENABLED.",
-            )
     return found
 
 

@@ -40,7 +40,7 @@ class HedgeSection(BaseModel):
         DEFAULTS.hedge.quantile,
         ge=0.5,
         le=0.9999,
-        description="Slow is what takes longer than this share of the calls.",
+        description="Slow is what takes longer than this share of calls.",
     )
     budget_share: float = Field(
         DEFAULTS.hedge.budget_share, ge=0, le=1, description="Second copies as a share of the calls."

@@ -62,7 +62,7 @@ class PoolSection(BaseModel):
         DEFAULTS.failure_penalty_seconds,
         ge=0,
         le=3600,
-        description="A failure counts like an answer that took so long.",
+        description="A failure counts as an answer that took so long.",
     )
     affinity: Affinity = Field(
         "auto", description="`auto`: callers stay with one replica where a server keeps sessions; `none`: never."

@@ -228,7 +228,7 @@ ONE = {"a": {"command": "x"}}
         ({"mcpServers": ONE, "stoa": {"pools": {"a": {"replicas": "2"}}}}, ["stoa.pools.a.replicas", 'found "2"']),
         ({"mcpServers": ONE, "stoa": {"pools": {"a": {"replicas": 0}}}}, ["stoa.pools.a.replicas", "found 0"]),
         ({"mcpServers": ONE, "stoa": {"pools": {"a": {"trusted": "yes"}}}}, ["stoa.pools.a.trusted", 'found "yes"']),
-        ({"mcpServers": ONE, "stoa": {"pools": {"a": {"strategy": "best"}}}}, ["a.strategy", '"best"', "least_connections"]),
+        ({"mcpServers": ONE, "stoa": {"pools": {"a": {"strategy": "best"}}}}, ["a.strategy", '"best"', "round_robin"]),
         ({"mcpServers": ONE, "stoa": {"pools": {"b": {}}}}, ["stoa.pools.b", "no server of this name"]),
         ({"mcpServers": ONE, "stoa": {"pools": {"b": {"members": ["aa"]}}}}, ["stoa.pools.b.members", "'aa'", "'a'"]),
         ({"mcpServers": ONE, "stoa": {"pools": {"b": {"members": []}}}}, ["stoa.pools.b.members"]),
