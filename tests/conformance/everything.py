@@ -1,4 +1,5 @@
-"""The server that the official suite knows: `python -m tests.conformance.everything PORT` serves it on loopback.
+"""The server that the official suite knows: `python -m tests.conformance.everything PORT` serves it on loopback, over
+HTTP and beside it WebSocket; without a port it speaks on standard input and output.
 
 It is built and served by the kit like every server of ours, so that what the suite finds is true of all of them.
 """
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from kit.author import Server
-from kit.serve import run, serve_http
+from kit.serve import run, serve_http, serve_stdio
 from stoa.settings import Settings
 from tests.conformance import everything_asking, everything_content, everything_rounds
 
@@ -82,14 +83,17 @@ def _install_completion(server: Server) -> None:
         return [word for word in ("paris", "park", "party") if word.startswith(prefix)]
 
 
-def main(port: int) -> None:
+def main(port: int | None) -> None:
     settings = Settings.load(os.environ, default_home=Path.cwd())
     server = create(settings)
-    run(
-        lambda: serve_http({server.name: server}, settings=settings, host="127.0.0.1", port=port, at_root=True),
-        settings=settings,
-    )
+    if port is None:
+        run(lambda: serve_stdio(server), settings=settings)
+    else:
+        run(
+            lambda: serve_http({server.name: server}, settings=settings, host="127.0.0.1", port=port, at_root=True),
+            settings=settings,
+        )
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else None)

@@ -68,6 +68,12 @@ def install(server: Server) -> None:
         return f"LLM response: {written.content.text if isinstance(written.content, types.TextContent) else ''}"
 
     @tool
+    async def ask_for_roots(ctx: Context) -> str:
+        """Says where the client works."""
+        found = await ctx.session.send_request(types.ListRootsRequest(), types.ListRootsResult)
+        return " ".join(str(root.uri) for root in found.roots)
+
+    @tool
     async def test_elicitation(message: str, ctx: Context) -> str:
         """Asks the user for a text."""
         return await _ask(ctx, message, UserResponse, "User response")

@@ -104,6 +104,16 @@ def _install_talking_tools(server: Server) -> None:
         return "done"
 
     @tool
+    async def wait_for_cancellation(mark: str) -> str:
+        """Never ends. Leaves `mark`.begun when it begins, and `mark` when it is cancelled."""
+        await anyio.Path(f"{mark}.begun").touch()
+        try:
+            return str(await anyio.sleep_forever())
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.Path(mark).touch()
+
+    @tool
     async def test_reconnection(ctx: Context) -> str:
         """Closes the stream on the way; the client comes back for the answer."""
         await ctx.info("Before the stream closes")

@@ -1,25 +1,47 @@
-"""The official conformance suite: what a revision requires, how a server did, and whether that is good enough.
+"""The official conformance suite: what a revision requires, how one side did, and whether that is good enough.
 
 Good enough means more than the suite's own exit code: every required scenario has to have run and to have checked
-something. The list of expected failures is empty and there is no way to give one.
+something, and a client has to have ended as the scenario wants it to. The list of expected failures is empty and there
+is no way to give one.
 """
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import STDOUT
+from typing import Literal
 
 import anyio
 from pydantic import BaseModel, Field, TypeAdapter
 
+from tests.conformance.client import DONE, REFUSED
 from tests.conformance.node import node_command, node_environment
 
-__all__ = ["Scenario", "SuiteRun", "judge", "read_required", "read_results", "run_suite", "show"]
+__all__ = ["Scenario", "SuiteRun", "judge", "read_required", "read_results", "run_client", "run_server", "show"]
 
+ROOT = Path(__file__).parents[2]
 SUITE = Path(__file__).parent / "node_modules" / "@modelcontextprotocol" / "conformance" / "dist" / "index.js"
 MAX_SECONDS = 300
+CLIENT_SECONDS = 240
+"""What one client may take; all are started at once, and wait for their turn."""
+
+Side = Literal["server", "client"]
+
+REFUSALS = frozenset(
+    {
+        "auth/resource-mismatch",
+        "auth/scope-retry-limit",
+        "auth/iss-supported-missing",
+        "auth/iss-wrong-issuer",
+        "auth/iss-unexpected",
+        "auth/iss-normalized",
+        "auth/metadata-issuer-mismatch",
+    }
+)
+"""Scenarios in which the authorization server must not be believed, or the server never lets anyone in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +57,7 @@ class Scenario:
 class SuiteRun:
     """One run of the suite. `log` is what the suite printed: it tells what went wrong before the first scenario."""
 
+    what: str
     revision: str
     required: tuple[str, ...]
     scenarios: tuple[Scenario, ...]
@@ -60,7 +83,7 @@ CHECKS = TypeAdapter(list[Check])
 def judge(required: Sequence[str], scenarios: Sequence[Scenario], exit_code: int) -> tuple[str, ...]:
     """What stands against this run, a line each; none means that it passed."""
     if not required:
-        return ("The suite names no required scenario for a server.",)
+        return ("The suite names no required scenario.",)
     if not scenarios:
         return (f"The suite ran no scenario (exit code {exit_code}).",)
     found = {scenario.name: scenario for scenario in scenarios}
@@ -78,33 +101,61 @@ def judge(required: Sequence[str], scenarios: Sequence[Scenario], exit_code: int
     return tuple(complaints)
 
 
-def read_required(listing: str) -> tuple[str, ...]:
-    """The server scenarios out of what `list --requirements` prints."""
-    section = re.search(r"^Server scenarios.*\n((?:  - .+\n?)*)", listing, re.MULTILINE)
+def read_required(listing: str, side: Side) -> tuple[str, ...]:
+    """The scenarios of one side out of what `list --requirements` prints."""
+    section = re.search(rf"^{side.title()} scenarios.*\n((?:  - .+\n?)*)", listing, re.MULTILINE)
     return tuple(re.findall(r"^  - (\S+)", section[1], re.MULTILINE)) if section else ()
 
 
-def read_results(folder: Path) -> tuple[Scenario, ...]:
-    """The scenarios that left results (`server-{name}-{time}/checks.json`), in the order of their names."""
+def read_results(folder: Path, side: Side) -> tuple[Scenario, ...]:
+    """The scenarios that left results (`{name}-{time}/checks.json`), in the order of their names.
+
+    Those for a server begin with `server-`; those for a client may lie in folders (`auth/…`), and say how it ended.
+    """
     scenarios: list[Scenario] = []
-    for path in sorted(folder.glob("server-*/checks.json")):
-        name = re.sub(r"-\d{4}-\d\d-\d\dT[\d-]+Z$", "", path.parent.name.removeprefix("server-"))
+    for path in sorted(folder.rglob("checks.json")):
+        name = re.sub(r"-\d{4}-\d\d-\d\dT[\d-]+Z$", "", path.parent.relative_to(folder).as_posix())
+        name = name.removeprefix("server-") if side == "server" else name
         checks = CHECKS.validate_json(path.read_bytes())
-        bad = tuple(f"{check.id}: {check.error or check.status}" for check in checks if check.status == "FAILURE")
-        scenarios.append(Scenario(name, Counter(check.status for check in checks)["SUCCESS"], bad))
+        bad = [f"{check.id}: {check.error or check.status}" for check in checks if check.status == "FAILURE"]
+        if side == "client" and (ending := _wrong_ending(name, path.parent)) is not None:
+            bad.append(ending)
+        scenarios.append(Scenario(name, Counter(check.status for check in checks)["SUCCESS"], tuple(bad)))
     return tuple(scenarios)
 
 
-async def run_suite(url: str, revision: str, folder: Path) -> SuiteRun:
+def _wrong_ending(name: str, folder: Path) -> str | None:
+    """What a client said at its end, where something else was to be expected. The suite does not look at it."""
+    lines = (folder / "stdout.txt").read_text("utf-8").strip().splitlines()
+    ending = lines[-1] if lines else ""
+    if ending.startswith(REFUSED if name in REFUSALS else DONE):
+        return None
+    complained = (folder / "stderr.txt").read_text("utf-8").strip()
+    return f"the client ended with {ending!r}\n{complained[-2000:]}".rstrip()
+
+
+async def run_server(what: str, url: str, revision: str, folder: Path) -> SuiteRun:
     """Run what the revision requires, and what the suite runs beside it, against a server. Results go to `folder`."""
+    return await _run(what, "server", ("--url", url), revision, folder)
+
+
+async def run_client(what: str, command: Sequence[str], revision: str, folder: Path) -> SuiteRun:
+    """The same with a client, which gets the address as its last argument. The suite starts all scenarios at once."""
+    patience = ("--timeout", str(CLIENT_SECONDS * 1000))
+    return await _run(what, "client", ("--command", shlex.join(command), *patience), revision, folder)
+
+
+async def _run(what: str, side: Side, target: Sequence[str], revision: str, folder: Path) -> SuiteRun:
+    await anyio.Path(folder).mkdir(parents=True, exist_ok=True)
     listing = await _suite("list", "--requirements", revision, home=folder)
-    results = folder / revision
-    run = await _suite("server", "--url", url, "--requirements", revision, "-o", str(results), home=folder)
-    return SuiteRun(revision, read_required(listing[1]), read_results(results), run[0], run[1])
+    results = folder / f"{side}-{revision}"
+    run = await _suite(side, *target, "--requirements", revision, "-o", str(results), home=folder)
+    required = read_required(listing[1], side)
+    return SuiteRun(what, revision, required, read_results(results, side), run[0], run[1])
 
 
 async def _suite(*arguments: str, home: Path) -> tuple[int, str]:
-    environment = {**node_environment(), "HOME": str(home)}
+    environment = {**node_environment(), "HOME": str(home), "STOA_HOME": str(home), "PYTHONPATH": str(ROOT)}
     with anyio.fail_after(MAX_SECONDS):
         done = await anyio.run_process(
             node_command(str(SUITE), *arguments), check=False, stderr=STDOUT, cwd=home, env=environment
@@ -119,7 +170,7 @@ def show(run: SuiteRun) -> str:
     beside = [scenario for scenario in run.scenarios if scenario.name not in required]
     good = sum(not scenario.failures and scenario.passed > 0 for scenario in scored)
     checks = sum(scenario.passed for scenario in scored)
-    lines = [f"{run.revision}  required {good}/{len(required)} scenarios, {checks} checks passed"]
+    lines = [f"{run.what:21} {run.revision}  required {good}/{len(required)} scenarios, {checks} checks passed"]
     lines += [f"  FAILED {complaint}" for complaint in run.complaints]
     failing = [scenario.name for scenario in beside if scenario.failures]
     lines.append(f"  not scored: {len(beside) - len(failing)}/{len(beside)} pass" + _names(failing))

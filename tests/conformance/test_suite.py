@@ -1,7 +1,11 @@
 """What counts as passing: the suite's exit code alone is not enough."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from tests.conformance.inspector import Step
 from tests.conformance.inspector import judge as judge_step
@@ -22,8 +26,9 @@ Run and reported, but never scored:
 """
 
 
-def test_only_the_servers_scenarios_are_required() -> None:
-    assert read_required(LISTING) == ("ping", "tools-list")
+def test_each_side_has_its_own_required_scenarios() -> None:
+    assert read_required(LISTING, "server") == ("ping", "tools-list")
+    assert read_required(LISTING, "client") == ("tools_call",)
 
 
 def test_a_run_passes_when_every_required_scenario_checked_something_and_nothing_failed() -> None:
@@ -44,7 +49,7 @@ def test_a_required_scenario_that_checked_nothing_is_a_failure() -> None:
 
 def test_a_suite_that_ran_nothing_has_not_passed() -> None:
     assert judge(["ping"], [], 0) == ("The suite ran no scenario (exit code 0).",)
-    assert judge([], [Scenario("ping", 1)], 0) == ("The suite names no required scenario for a server.",)
+    assert judge([], [Scenario("ping", 1)], 0) == ("The suite names no required scenario.",)
 
 
 def test_the_suites_own_exit_code_counts_too() -> None:
@@ -60,7 +65,36 @@ def test_results_are_read_from_what_the_suite_leaves(tmp_path: Path) -> None:
         {"id": "hint", "status": "INFO"},
     ]
     (folder / "checks.json").write_text(json.dumps(checks))
-    assert read_results(tmp_path) == (Scenario("tools-list", 1, ("schema: no type",)),)
+    assert read_results(tmp_path, "server") == (Scenario("tools-list", 1, ("schema: no type",)),)
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "is_good"),
+    [
+        ("tools_call", "…\ndone\n", True),
+        ("tools_call", "refused: not today\n", False),
+        ("tools_call", "", False),
+        ("auth/iss-wrong-issuer", "refused: not the right issuer\n", True),
+        ("auth/iss-wrong-issuer", "done\n", False),
+    ],
+)
+def test_a_client_has_to_end_as_its_scenario_wants(tmp_path: Path, name: str, said: str, is_good: bool) -> None:
+    folder = tmp_path / f"{name}-2026-07-28T10-11-12-345Z"
+    folder.mkdir(parents=True)
+    (folder / "checks.json").write_text(json.dumps([{"id": "calls", "status": "SUCCESS"}]))
+    (folder / "stdout.txt").write_text(said)
+    (folder / "stderr.txt").write_text("")
+    (scenario,) = read_results(tmp_path, "client")
+    assert scenario.name == name
+    assert bool(scenario.failures) is not is_good
+
+
+def test_a_client_imports_nothing_heavy_before_it_is_its_turn() -> None:
+    code = (
+        "import sys, tests.conformance.client; print([name for name in sys.modules if name in ('anyio', 'pydantic')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_a_step_of_the_inspector_needs_its_exit_code_and_its_words() -> None:

@@ -1,0 +1,124 @@
+"""What the pool is asked to do in each scenario of the suite for clients."""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import anyio
+from pydantic import JsonValue
+
+from pool.pool import Pool
+from pool.spec import GroupSpec, HttpSpec
+from pool.wire.asker import Asker
+from stoa.errors import StoaError
+from stoa.principal import LOCAL
+
+__all__ = ["run"]
+
+SERVER: Final = "suite"
+SECONDS: Final = 25.0
+
+Play = Callable[[Pool, Mapping[str, Any]], Awaitable[None]]
+
+
+def run(scenario: str, url: str, *, context: str) -> str | None:
+    """Play a scenario against the server at `url`; what it was refused with, if it was."""
+    try:
+        anyio.run(_run, scenario, url, json.loads(context))
+    except StoaError as error:
+        return f"{error} {error.hint or ''}".replace("\n", " ")
+    return None
+
+
+async def _run(scenario: str, url: str, context: Mapping[str, Any]) -> None:
+    group = GroupSpec(SERVER, (HttpSpec(url),))
+    play = SCENARIOS.get(scenario, call_each_tool)
+    with anyio.fail_after(SECONDS):
+        async with Pool([group], internal_key=None) as pool:
+            await play(pool, context)
+
+
+async def ask(pool: Pool, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    passed = await pool.request(SERVER, method, dict(params), principal=LOCAL, asker=USER)
+    return passed.result
+
+
+async def call(pool: Pool, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Call a tool, and again with the answers as long as it needs to know more."""
+    params: dict[str, Any] = {"name": name, "arguments": dict(arguments)}
+    while True:
+        result = await ask(pool, "tools/call", params)
+        if result.get("resultType") != "input_required":
+            return result
+        params = {"name": name, "arguments": dict(arguments)}
+        if (state := result.get("requestState")) is not None:
+            params["requestState"] = state
+        asked: Mapping[str, Any] = result.get("inputRequests") or {}
+        params["inputResponses"] = {
+            key: await answer(each["method"], each.get("params") or {}) for key, each in asked.items()
+        }
+
+
+async def answer(method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """A user who takes whatever a form proposes, and a model that always says the same."""
+    if method == "elicitation/create":
+        return {"action": "accept", "content": _proposed(params.get("requestedSchema") or {})}
+    if method == "roots/list":
+        return {"roots": []}
+    text = {"type": "text", "text": "Said by a model."}
+    return {"role": "assistant", "model": "none", "stopReason": "endTurn", "content": text}
+
+
+def _proposed(schema: Mapping[str, Any]) -> dict[str, JsonValue]:
+    fields: Mapping[str, Any] = schema.get("properties") or {}
+    yes = {name: True for name, field in fields.items() if field.get("type") == "boolean"}
+    return {**yes, **{name: field["default"] for name, field in fields.items() if "default" in field}}
+
+
+USER = Asker(key="user", capabilities={"elicitation": {"form": {}}, "sampling": {}, "roots": {}}, answer=answer)
+
+
+async def list_tools(pool: Pool, _: Mapping[str, Any]) -> None:
+    await pool.tools(SERVER)
+    await ask(pool, "tools/list", {})
+
+
+async def add_numbers(pool: Pool, _: Mapping[str, Any]) -> None:
+    await call(pool, "add_numbers", {"a": 5, "b": 3})
+
+
+async def call_each_tool(pool: Pool, _: Mapping[str, Any]) -> None:
+    """Only those that the pool lists: it leaves out what no client may call."""
+    for tool in (await pool.offer(SERVER)).tools:
+        await call(pool, tool.ref.tool, {"region": "eu-north-1"} if "region" in str(tool.input_schema) else {})
+
+
+async def call_as_told(pool: Pool, context: Mapping[str, Any]) -> None:
+    for each in context["toolCalls"]:
+        await call(pool, each["name"], each["arguments"])
+
+
+async def use_everything(pool: Pool, context: Mapping[str, Any]) -> None:
+    await call_each_tool(pool, context)
+    for resource in (await ask(pool, "resources/list", {}))["resources"]:
+        await ask(pool, "resources/read", {"uri": resource["uri"]})
+    for prompt in (await ask(pool, "prompts/list", {}))["prompts"]:
+        await ask(pool, "prompts/get", {"name": prompt["name"]})
+
+
+async def send_schema_back(pool: Pool, _: Mapping[str, Any]) -> None:
+    tools = (await ask(pool, "tools/list", {}))["tools"]
+    seen = next(tool["inputSchema"] for tool in tools if tool["name"] == "json_schema_2020_12_tool")
+    await call(pool, "json_schema_echo", {"schema": seen})
+
+
+SCENARIOS: Final[Mapping[str, Play]] = {
+    "initialize": list_tools,
+    "request-metadata": list_tools,
+    "json-schema-ref-no-deref": list_tools,
+    "tools_call": add_numbers,
+    "http-standard-headers": use_everything,
+    "http-custom-headers": call_as_told,
+    "json-schema-2020-12-preservation": send_schema_back,
+}
+"""What differs from calling each tool once."""
