@@ -14,6 +14,8 @@ __all__ = ["Hedging"]
 
 MAX_KINDS: Final = 256
 REFRESH_SECONDS: Final = 0.5
+MAX_SAVED: Final = 50.0
+"""Slow calls come in bursts: what quiet times have left of the budget is kept for them."""
 
 
 class _Kind:
@@ -42,7 +44,7 @@ class Hedging:
         window_seconds: float = 60.0,
         is_on: bool = True,
     ) -> None:
-        self.budget = Budget(budget_share)
+        self.budget = Budget(budget_share, capacity=MAX_SAVED)
         self._quantile = quantile
         self._min_calls = min_calls
         self._window_seconds = window_seconds
