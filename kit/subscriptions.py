@@ -6,6 +6,7 @@ Since 2026-07-28 a client holds a `subscriptions/listen` request open and hears 
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -23,7 +24,7 @@ from mcp.server.subscriptions import (
     ToolsListChanged,
 )
 
-__all__ = ["Changed", "Subscriptions"]
+__all__ = ["Changed", "Release", "Subscriptions"]
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,10 @@ NOTIFY_SECONDS: Final = 1.0
 """How long one connection that does not read may hold up whoever has news; it then misses them."""
 
 _STATE: Final = "stoa.listener"
+
+Release = Callable[[], object]
+Watch = Callable[[str], Awaitable[Release]]
+"""Begins to look after a resource on behalf of the present caller, and gives the way to end that."""
 
 _EVENTS: Final[dict[Changed, ServerEvent]] = {
     "tools": ToolsListChanged(),
@@ -48,17 +53,25 @@ class _Listener:
 
     connection: Connection
     tenants: set[str] = field(default_factory=set[str])
-    uris: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    uris: dict[tuple[str, str], Release] = field(default_factory=dict[tuple[str, str], Release])
+
+    def leave(self) -> None:
+        for release in self.uris.values():
+            release()
+        self.uris.clear()
 
 
 class Subscriptions:
     """Two pieces of state: open listen streams with their tenant, and connections of the handshake era."""
 
-    def __init__(self, *, whose: Callable[[], str], admit: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(
+        self, *, whose: Callable[[], str], admit: Callable[[str], Awaitable[None]], watch: Watch | None = None
+    ) -> None:
         """`whose` says which tenant the request belongs to that is being served; `admit` raises `Denied` where its
-        caller may not read a resource."""
+        caller may not read a resource. `watch` is for servers that have to be told elsewhere of what changes."""
         self._whose = whose
         self._admit = admit
+        self._watch = watch or _watch_nothing
         self._streams: dict[object, tuple[str, Callable[[ServerEvent], None]]] = {}
         self._listeners: set[_Listener] = set()
         self._listen = ListenHandler(self)
@@ -125,23 +138,33 @@ class Subscriptions:
     async def _open(
         self, ctx: ServerRequestContext[Any, Any], params: types.SubscriptionsListenRequestParams
     ) -> types.SubscriptionsListenResult:
-        for uri in params.notifications.resource_subscriptions or ():
-            await self._admit(str(uri))
-        return await self._listen(ctx, params)
+        uris = dict.fromkeys(str(uri) for uri in params.notifications.resource_subscriptions or ())
+        with ExitStack() as watched:
+            for uri in uris:
+                await self._admit(uri)
+                watched.callback(await self._watch(uri))
+            return await self._listen(ctx, params)
 
     async def _subscribe(
         self, ctx: ServerRequestContext[Any, Any], params: types.SubscribeRequestParams
     ) -> types.EmptyResult:
-        await self._admit(str(params.uri))
-        listener = self._listener(ctx)
-        if len(listener.uris) < MAX_URIS_PER_CONNECTION:
-            listener.uris.add((self._whose(), str(params.uri)))
+        uri = str(params.uri)
+        await self._admit(uri)
+        listener, key = self._listener(ctx), (self._whose(), uri)
+        if key not in listener.uris and len(listener.uris) < MAX_URIS_PER_CONNECTION:
+            release = await self._watch(uri)
+            if listener not in self._listeners or key in listener.uris:  # while we waited
+                release()
+            else:
+                listener.uris[key] = release
         return types.EmptyResult()
 
     async def _unsubscribe(
         self, ctx: ServerRequestContext[Any, Any], params: types.UnsubscribeRequestParams
     ) -> types.EmptyResult:
-        self._listener(ctx).uris.discard((self._whose(), str(params.uri)))
+        release = self._listener(ctx).uris.pop((self._whose(), str(params.uri)), None)
+        if release is not None:
+            release()
         return types.EmptyResult()
 
     def _listener(self, ctx: ServerRequestContext[Any, Any]) -> _Listener:
@@ -152,5 +175,13 @@ class Subscriptions:
         listener = _Listener(connection)
         connection.state[_STATE] = listener
         self._listeners.add(listener)
-        connection.exit_stack.callback(self._listeners.discard, listener)
+        connection.exit_stack.callback(self._forget, listener)
         return listener
+
+    def _forget(self, listener: _Listener) -> None:
+        self._listeners.discard(listener)
+        listener.leave()
+
+
+async def _watch_nothing(_: str) -> Release:
+    return lambda: None
