@@ -11,7 +11,7 @@ PYTEST := $(BIN)/pytest -q -n 2 --dist worksteal --hypothesis-seed=0
 QUESTION ?= Which library reloads a program when its files change?
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test test-all check format conformance bench bench-gateway lock clean
+.PHONY: help install dev demo test test-all check format conformance interop bench bench-gateway lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,13 @@ $(VENV)/node.stamp: $(VENV)/dev.stamp tests/conformance/package-lock.json
 	@$(BIN)/python -m tests.conformance.node npm ci --ignore-scripts --loglevel=error --prefix tests/conformance
 	@touch $@
 
+$(VENV)/interop.stamp: $(VENV)/dev.stamp requirements/interop-mcp1.txt
+	@echo "installing the SDK of before 2.0 into an environment of its own ..."
+	@$(BIN)/python -m venv --clear $(VENV)/interop-mcp1
+	@$(VENV)/interop-mcp1/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		--only-binary :all: -r requirements/interop-mcp1.txt
+	@touch $@
+
 install: $(VENV)/base.stamp  ## create .venv and install the pinned requirements
 
 dev: $(VENV)/dev.stamp  ## the same, with tools for tests and checks
@@ -46,7 +53,7 @@ demo: install  ## ingest real documents, run an agent over MCP, print a cited an
 test: dev  ## the tests (under five minutes)
 	@$(PYTEST) -m "not slow"
 
-test-all: dev  ## all tests, the long ones too
+test-all: dev $(VENV)/interop.stamp  ## all tests, the long ones too
 	@$(PYTEST)
 
 check: dev  ## format, lint and types
@@ -58,8 +65,11 @@ format: dev  ## format and mend what the linter can
 	@$(BIN)/ruff check --fix $(CODE)
 	@$(BIN)/ruff format $(CODE)
 
-conformance: $(VENV)/node.stamp  ## the official MCP conformance suite (both revisions) and the MCP Inspector
+conformance: $(VENV)/node.stamp  ## the official MCP suite (both sides, both revisions, the gateway) and the Inspector
 	@$(BIN)/python -m tests.conformance
+
+interop: $(VENV)/interop.stamp  ## clients and servers of the MCP SDK before 2.0, beside ours
+	@$(PYTEST) tests/interop
 
 bench: dev  ## the benchmarks; each prints a table and, with --json, a document
 	@$(BIN)/python -m benchmarks.bench_transports
