@@ -55,6 +55,10 @@ class LastWords:
         lines = [*self._lines, self.clean(self._open)]
         return "\n".join(f"  {line}" for line in [line for line in lines if line.strip()][-most:])
 
+    def lines(self) -> tuple[str, ...]:
+        """All that is kept, masked."""
+        return tuple(line for line in [*self._lines, self.clean(self._open)] if line.strip())
+
     def _keep(self, line: bytes) -> None:
         self._lines.append(self.clean(line))
 

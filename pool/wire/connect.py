@@ -1,39 +1,51 @@
-"""Opening a connection to a member: stdio, Streamable HTTP, WebSocket or in this process, both protocol eras."""
+"""Opening a connection to a member: stdio, HTTP, SSE, WebSocket or in this process, both protocol eras."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, Final, cast
 
 import anyio
-import mcp_types as types
-from mcp.client import Client, IncomingMessage, Transport
-from mcp.client.subscriptions import SubscriptionLost
-from mcp.server.lowlevel import Server
-from mcp.shared.exceptions import MCPError
+import httpx2
 
 from pool.address import header_trouble, url_trouble
-from pool.wire.connection import Connection, read_failure
-from pool.wire.failures import Lost, first_cause
-from pool.wire.http import HttpPool, HttpTransport
-from pool.wire.link import Link
-from pool.spec import HttpSpec, InProcessSpec, MemberSpec, StdioSpec, WsSpec
-from pool.wire.stdio import StdioTransport
-from pool.wire.websocket import WebSocketTransport
-from stoa import __version__
+from pool.spec import HttpSpec, InProcessSpec, MemberSpec, SseSpec, StdioSpec, WsSpec
+from pool.wire.connection import Connection
+from pool.wire.failures import Lost, Refusal, first_cause
+from pool.wire.handshake import shake_hands
+from pool.wire.http import HttpWire
+from pool.wire.http_pool import HttpPool
+from pool.wire.in_process import InProcessWire
+from pool.wire.link import Wire
+from pool.wire.question import OnNotice
+from pool.wire.sse import SseWire
+from pool.wire.stdio import StdioWire
+from pool.wire.websocket import WebSocketWire
 from stoa.errors import BadInput, Denied, StoaError, Unavailable
 
 __all__ = ["Surroundings", "open_connection"]
 
-LISTEN_AGAIN_SECONDS = 5.0
+LISTEN_AGAIN_SECONDS: Final = 5.0
+METHOD_NOT_FOUND: Final = -32601
+CHANGES: Final[Mapping[str, tuple[str, str]]] = {
+    "tools": ("toolsListChanged", "notifications/tools/list_changed"),
+    "prompts": ("promptsListChanged", "notifications/prompts/list_changed"),
+    "resources": ("resourcesListChanged", "notifications/resources/list_changed"),
+}
+"""By capability: what to listen for, and what is told then."""
+
+
+def _no_auth(spec: HttpSpec | SseSpec) -> httpx2.Auth | None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What connections of one pool share."""
+    """What connections of one pool share. `auth` gives what OAuth needs for a server that has been logged in to."""
 
     http: HttpPool
     environ: Mapping[str, str]
+    auth: Callable[[HttpSpec | SseSpec], httpx2.Auth | None] = _no_auth
 
 
 @asynccontextmanager
@@ -43,78 +55,64 @@ async def open_connection(
     server: str,
     surroundings: Surroundings,
     grace_seconds: float,
-    on_tools_changed: Callable[[], None],
+    on_notice: OnNotice | None = None,
+    on_tools_changed: Callable[[], None] | None = None,
 ) -> AsyncGenerator[Connection]:
-    """Connect, shake hands, and keep listening for changes of the tool list.
+    """Connect, shake hands, and keep listening for changes of the lists.
 
-    Raises a `StoaError` that says why there is no connection. Enter and leave in the same task.
+    Raises a `StoaError` that says why there is no connection. Enter and leave in the same task. `on_notice` is told
+    what belongs to no request: changed lists, updated resources.
     """
-    link: StdioTransport | HttpTransport | WebSocketTransport | Link
-    target: Server[object] | Transport
-    if isinstance(spec, InProcessSpec):
-        link = Link()
-        target = cast("Server[object]", spec.server)
-    else:
-        _check(spec, server=server)
-        if isinstance(spec, StdioSpec):
-            link = StdioTransport(spec, server=server, environ=surroundings.environ, grace_seconds=grace_seconds)
-        elif isinstance(spec, HttpSpec):
-            link = HttpTransport(spec, server=server, pool=surroundings.http)
-        else:
-            link = WebSocketTransport(spec, server=server)
-        target = link
+    wire = _wire(spec, server=server, surroundings=surroundings, grace_seconds=grace_seconds)
 
-    async def on_message(message: IncomingMessage) -> None:
-        if isinstance(message, types.ToolListChangedNotification):
+    def told(method: str, params: Mapping[str, Any]) -> None:
+        if on_notice is not None:
+            on_notice(method, params)
+        if on_tools_changed is not None and method == CHANGES["tools"][1]:
             on_tools_changed()
 
-    client = Client(
-        target,
-        mode="auto",
-        message_handler=on_message,
-        client_info=types.Implementation(name="stoa", version=__version__),
-        # The pool keeps its own catalogue; a second cache below it would only go stale differently.
-        cache=None,
-    )
-    async with AsyncExitStack() as stack:
-        try:
-            await stack.enter_async_context(client)
-        except (MCPError, ExceptionGroup) as error:
-            cause = first_cause(error)
-            if isinstance(cause, MCPError):
-                raise _explain(cause, spec, server=server, told=link.explain()) from cause
+    is_open = False
+    try:
+        async with wire.open(), anyio.create_task_group() as tasks:
+            connection = Connection(wire, await shake_hands(wire), server=server, on_notice=told)
+            is_open = True
+            tasks.start_soon(_listen, connection, told)
+            yield connection
+            tasks.cancel_scope.cancel()
+    except Exception as error:  # noqa: BLE001 - unwrapped and raised again
+        cause = first_cause(error)
+        if is_open or not isinstance(cause, Lost | Refusal):
             raise cause from None
-        tasks = await stack.enter_async_context(anyio.create_task_group())
-        connection = Connection(
-            client,
-            server=server,
-            lost=link.lost,
-            lose=link.lose,
-            explain=link.explain,
-            apart=tasks if isinstance(spec, InProcessSpec) else None,
-        )
-        tasks.start_soon(_listen, client, connection, on_tools_changed)
-        yield connection
-        tasks.cancel_scope.cancel()
+        raise _explain(cause, spec, server=server, told=wire.explain()) from cause
 
 
-def _check(spec: StdioSpec | HttpSpec | WsSpec, *, server: str) -> None:
-    """Raise `BadInput` for an address or headers that no request can be made of."""
+def _wire(spec: MemberSpec, *, server: str, surroundings: Surroundings, grace_seconds: float) -> Wire:
+    if isinstance(spec, InProcessSpec):
+        return InProcessWire(spec.server)
     if isinstance(spec, StdioSpec):
-        return
+        return StdioWire(spec, server=server, environ=surroundings.environ, grace_seconds=grace_seconds)
+    _check(spec, server=server)
+    if isinstance(spec, HttpSpec):
+        return HttpWire(spec, server=server, pool=surroundings.http, auth=surroundings.auth(spec))
+    if isinstance(spec, SseSpec):
+        return SseWire(spec, server=server, pool=surroundings.http, auth=surroundings.auth(spec))
+    return WebSocketWire(spec, server=server)
+
+
+def _check(spec: HttpSpec | SseSpec | WsSpec, *, server: str) -> None:
+    """Raise `BadInput` for an address or headers that no request can be made of."""
     if (url_is := url_trouble(spec.url, "ws" if isinstance(spec, WsSpec) else "http")) is not None:
         raise BadInput(f"The server {server!r} has the address {spec}: {url_is[0]}.", hint=url_is[1])
     if (header_is := header_trouble(spec.headers)) is not None:
         raise BadInput(f"The header {header_is[0]!r} of the server {server!r}: {header_is[1]}.", hint=header_is[2])
 
 
-def _explain(error: MCPError, spec: MemberSpec, *, server: str, told: str) -> StoaError:
+def _explain(failure: Lost | Refusal, spec: MemberSpec, *, server: str, told: str) -> StoaError:
     """A session that could not be started, for people."""
     if isinstance(spec, StdioSpec) and told:
         return Unavailable(
             f"The server {server!r} ended before it answered. {told}", hint=f"Try its command by hand: {spec}"
         )
-    failure = read_failure(error)
     if isinstance(failure, Lost):
         return Unavailable(
             f"The server {server!r} cannot be reached. {failure.reason}", hint="Start it, or correct its url."
@@ -124,7 +122,7 @@ def _explain(error: MCPError, spec: MemberSpec, *, server: str, told: str) -> St
             f"The server {server!r} does not let us in. {failure.message}",
             hint=f"Check mcpServers.{server}.headers.",
         )
-    if isinstance(spec, HttpSpec) and failure.code == types.METHOD_NOT_FOUND:
+    if isinstance(spec, HttpSpec) and (failure.status in (404, 405) or failure.code == METHOD_NOT_FOUND):
         return BadInput(
             f"There is no MCP endpoint at {spec} (server {server!r}).", hint=f"Correct mcpServers.{server}.url."
         )
@@ -135,19 +133,32 @@ def _explain(error: MCPError, spec: MemberSpec, *, server: str, told: str) -> St
     )
 
 
-async def _listen(client: Client, connection: Connection, on_tools_changed: Callable[[], None]) -> None:
+async def _listen(connection: Connection, on_notice: OnNotice) -> None:
     """Keep a subscription open where the 2026-07-28 revision asks for one; older servers notify by themselves."""
-    tools = client.server_capabilities.tools
-    if not connection.is_modern or tools is None or not tools.list_changed:
+    if not connection.is_modern:
         return
+    wanted = {
+        name: method
+        for kind, (name, method) in CHANGES.items()
+        if isinstance(offer := connection.capabilities.get(kind), dict)
+        and cast("dict[str, Any]", offer).get("listChanged") is True
+    }
+    if not wanted:
+        return
+
+    def told(method: str, params: Mapping[str, Any]) -> None:
+        if method in wanted.values():
+            on_notice(method, params)
+
     while True:
         try:
-            async with client.listen(tools_list_changed=True) as changes:
-                async for _ in changes:
-                    on_tools_changed()
-        except (MCPError, SubscriptionLost, TimeoutError) as error:
-            if isinstance(error, MCPError) and error.code != types.CONNECTION_CLOSED:
-                return  # it does not offer that after all
-        # What changed in between is not replayed.
-        on_tools_changed()
+            await connection.listen(filter=dict.fromkeys(wanted, True), meta={}, on_notice=told)
+        except Refusal:
+            return  # it does not offer that after all
+        except Lost:
+            if connection.lost.is_set():
+                return
         await anyio.sleep(LISTEN_AGAIN_SECONDS)
+        # What changed in between is not replayed.
+        for method in wanted.values():
+            on_notice(method, {})

@@ -1,221 +1,244 @@
-"""One open MCP session: what the pool asks of it, in our words. With `connect` and the transports, the door to mcp.
+"""One open MCP session, whatever the way to it and the revision: raw requests, raw answers, and what is told by itself.
 
-Any task may call; only the task that opened the session closes it.
+Any task may ask; only the task that opened the session closes it.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar, cast
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, Final, cast
 
 import anyio
-import mcp_types as types
-from anyio.abc import TaskGroup
-from mcp.client import Client
-from mcp.shared.dispatcher import ProgressFnT
-from mcp.shared.exceptions import MCPError
-from mcp_types.version import MODERN_PROTOCOL_VERSIONS
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue
 
-from pool.wire.answers import ResourceContent, resource_contents, tool_info, tool_result
 from pool.catalogue import ToolInfo
+from pool.wire.answers import OutputCheck, ResourceContent, completions, resource_contents, tool_info, tool_result
+from pool.wire.asker import HOST, Asker
 from pool.wire.failures import Lost, Refusal
+from pool.wire.handshake import Hello, discover, stamp
+from pool.wire.link import Wire
+from pool.wire.lists import without_malformed
+from pool.wire.question import OnNotice
 from stoa.errors import Fault
 from stoa.tools import Progress, ToolResult
 
-__all__ = ["HTTP_DETAIL", "Connection", "Meta", "read_failure"]
+__all__ = ["Connection", "Meta"]
 
-T = TypeVar("T")
 Meta = Mapping[str, JsonValue]
 
-MAX_PAGES = 100
-MAX_TOOLS = 10_000
+MAX_PAGES: Final = 100
+MAX_ITEMS: Final = 10_000
+METHOD_NOT_FOUND: Final = -32601
+INTERNAL_ERROR: Final = -32603
+UPDATED: Final = "notifications/resources/updated"
+OFFERS: Final[Mapping[str, str]] = {
+    "tools/list": "tools",
+    "prompts/list": "prompts",
+    "resources/list": "resources",
+    "resources/templates/list": "resources",
+}
+"""The capability that a server declares when it has such a list."""
 
-HTTP_DETAIL = "io.stoa/http"
-"""Key in the data of errors that our own HTTP door makes up: status, sent, final, retry_after."""
+WANTS: Final[Mapping[str, str]] = {
+    "notifications/tools/list_changed": "toolsListChanged",
+    "notifications/prompts/list_changed": "promptsListChanged",
+    "notifications/resources/list_changed": "resourcesListChanged",
+}
+"""What a listener's filter says when it wants these."""
 
 
 class Connection:
-    """`lost` is set once the session is of no more use; `explain` then says why, for people.
+    """`lost` is set once the session is of no more use; `explain` then says why, for people."""
 
-    `apart` is where questions run whose answers cannot be waited for in the caller's own task.
-    """
-
-    def __init__(
-        self,
-        client: Client,
-        *,
-        server: str,
-        lost: anyio.Event,
-        lose: Callable[[str], None],
-        explain: Callable[[], str],
-        apart: TaskGroup | None = None,
-    ) -> None:
-        self._client = client
-        self._apart = apart
+    def __init__(self, wire: Wire, hello: Hello, *, server: str, on_notice: OnNotice) -> None:
+        self._wire = wire
         self._server = server
-        self._lose = lose
-        self.lost = lost
-        self.explain = explain
-        info = client.server_info
-        self.protocol = client.protocol_version
-        self.is_modern = self.protocol in MODERN_PROTOCOL_VERSIONS
-        self.server_name = info.name if info is not None else None
-        self.server_version = info.version if info is not None else None
+        self._on_notice = on_notice
+        self._listeners: dict[int, tuple[Mapping[str, Any], OnNotice]] = {}
+        self._subscribed: Counter[str] = Counter()
+        self._subscribing = anyio.Lock()
+        self._checks: dict[str, OutputCheck] = {}
+        self.lost = wire.lost
+        self.protocol = hello.protocol
+        self.is_modern = hello.is_modern
+        self.server_name = hello.name
+        self.server_version = hello.version
+        self.instructions = hello.instructions
+        self.capabilities = hello.capabilities
+        self.is_session = wire.is_session
+        wire.on_notice = self._noticed
 
     def __repr__(self) -> str:
         return f"<Connection {self._server} {self.protocol}{' lost' if self.lost.is_set() else ''}>"
 
-    async def call_tool(
-        self, name: str, arguments: Mapping[str, JsonValue], *, meta: Meta, progress: Progress | None
-    ) -> ToolResult:
-        """Call and wait. Raises `Lost` or `Refusal`; leaving by cancellation tells the server."""
-        # The SDK calls back by position; its protocol merely also names the parameters.
-        callback = cast("ProgressFnT | None", progress)
-        return tool_result(
-            await self._ask(
-                lambda: self._client.call_tool(
-                    name, dict(arguments), progress_callback=callback, meta=_wire_meta(meta) if meta else None
-                )
-            )
-        )
+    @property
+    def explain(self) -> Callable[[], str]:
+        return self._wire.explain
 
-    async def list_tools(self) -> tuple[ToolInfo, ...]:
-        """All pages. A server without tools has none."""
-        if self._client.server_capabilities.tools is None and self._client.session.discover_result is None:
+    @property
+    def pid(self) -> int | None:
+        """Of a child: it leads the group of all that it started."""
+        return self._wire.pid
+
+    def stderr(self) -> tuple[str, ...]:
+        """The last lines that a child wrote there, masked."""
+        return self._wire.stderr()
+
+    async def request(
+        self,
+        method: str,
+        params: dict[str, Any],
+        *,
+        progress: Progress | None = None,
+        asker: Asker = HOST,
+        headers: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """The raw result. Raises `Lost` or `Refusal`; leaving by cancellation tells the server."""
+        return await self._wire.ask(method, self._stamp(params, asker), asker=asker, progress=progress, headers=headers)
+
+    async def notify(self, method: str, params: dict[str, Any]) -> None:
+        """Raises `Lost`. Where the revision has no notifications to a server, nothing is sent."""
+        await self._wire.tell(method, params)
+
+    async def list_all(self, method: str, key: str) -> tuple[dict[str, Any], ...]:
+        """All pages of a list; nothing where the server does not offer it. What is malformed in it is left out."""
+        if not self.is_modern and OFFERS.get(method) not in self.capabilities:
             return ()
-        tools: list[ToolInfo] = []
-        cursor: str | None = None
+        items: list[dict[str, Any]] = []
+        cursor: Any = None
         seen: set[str] = set()
         for _ in range(MAX_PAGES):
             try:
-                page = await self._ask(lambda at=cursor: self._client.list_tools(cursor=at))
+                page = await self.request(method, {} if cursor is None else {"cursor": cursor})
             except Refusal as refusal:
-                if refusal.code == types.METHOD_NOT_FOUND:
+                if refusal.code == METHOD_NOT_FOUND:
                     return ()
                 raise
-            tools += [tool_info(self._server, tool) for tool in page.tools]
-            cursor = page.next_cursor
+            found = page.get(key)
+            if not isinstance(found, list):
+                raise self._malformed()
+            items += without_malformed(
+                method, key, cast("list[object]", found), server=self._server, is_modern=self.is_modern
+            )
+            cursor = page.get("nextCursor")
             if cursor is None:
-                return tuple(tools)
-            if cursor in seen or len(tools) > MAX_TOOLS:
+                return tuple(items)
+            if not isinstance(cursor, str):
+                raise self._malformed()
+            if cursor in seen or len(items) > MAX_ITEMS:
                 break
             seen.add(cursor)
-        raise Refusal(types.INTERNAL_ERROR, "its list of tools does not end")
+        raise Refusal(INTERNAL_ERROR, f"its list of {key} does not end")
+
+    async def ping(self) -> None:
+        """The cheapest question that both ends must answer."""
+        if self.is_modern:
+            await discover(self._wire, self.protocol)
+        else:
+            await self._wire.ask("ping", {})
+
+    async def listen(self, *, filter: Mapping[str, Any], meta: Meta, on_notice: OnNotice) -> None:
+        """Be told of what the filter names (`toolsListChanged`, `resourceSubscriptions`, …), until the server ends it.
+
+        Raises `Lost` and `Refusal`. Servers of the handshake era tell of changed lists by themselves; resources are
+        subscribed to for as long as anybody listens.
+        """
+        if self.is_modern:
+            params = self._stamp({"notifications": dict(filter), "_meta": dict(meta)}, HOST)
+            await self._wire.ask("subscriptions/listen", params, on_notice=on_notice)
+            return
+        wanted = filter.get("resourceSubscriptions")
+        uris = [str(uri) for uri in cast("list[object]", wanted)] if isinstance(wanted, list) else []
+        key = id(on_notice)
+        while key in self._listeners:
+            key += 1
+        self._listeners[key] = (filter, on_notice)
+        subscribed: list[str] = []
+        try:
+            for uri in uris:
+                await self._subscribe(uri, meta)
+                subscribed.append(uri)
+            await self.lost.wait()
+            raise Lost(self.explain())
+        finally:
+            del self._listeners[key]
+            with anyio.move_on_after(2, shield=True):
+                for uri in subscribed:
+                    await self._unsubscribe(uri, meta)
+
+    async def _subscribe(self, uri: str, meta: Meta) -> None:
+        async with self._subscribing:
+            if not self._subscribed[uri]:
+                await self.request("resources/subscribe", {"uri": uri, **({"_meta": dict(meta)} if meta else {})})
+            self._subscribed[uri] += 1
+
+    async def _unsubscribe(self, uri: str, meta: Meta) -> None:
+        async with self._subscribing:
+            self._subscribed[uri] -= 1
+            if not self._subscribed[uri]:
+                del self._subscribed[uri]
+                with suppress(Lost, Refusal):  # it is over either way
+                    await self.request("resources/unsubscribe", {"uri": uri, **({"_meta": dict(meta)} if meta else {})})
+
+    def _noticed(self, method: str, params: Mapping[str, Any]) -> None:
+        """What came on no request's account."""
+        for filter, listener in [*self._listeners.values()]:
+            wanted = filter.get("resourceSubscriptions") if method == UPDATED else None
+            if (isinstance(wanted, list) and params.get("uri") in wanted) or filter.get(WANTS.get(method, "")) is True:
+                listener(method, params)
+        self._on_notice(method, params)
+
+    def _stamp(self, params: dict[str, Any], asker: Asker) -> dict[str, Any]:
+        """A copy of the parameters with what the revision wants in `_meta`. The token of progress is the wire's own."""
+        meta = params.get("_meta")
+        if not isinstance(meta, dict):
+            meta = {}
+        elif "progressToken" in meta:
+            meta = {name: value for name, value in cast("dict[str, Any]", meta).items() if name != "progressToken"}
+        if self.is_modern:
+            return {**params, "_meta": stamp(cast("dict[str, Any]", meta), self.protocol, asker.capabilities)}
+        if not meta and "_meta" in params:
+            return {name: value for name, value in params.items() if name != "_meta"}
+        return {**params, "_meta": meta} if meta else {**params}
+
+    def _malformed(self) -> Fault:
+        return Fault(
+            f"The server {self._server!r} answered with something that is not valid MCP {self.protocol}.",
+            hint="Its makers have to mend it.",
+        )
+
+    # Typed answers.
+
+    async def call_tool(
+        self, name: str, arguments: Mapping[str, JsonValue], *, meta: Meta, progress: Progress | None
+    ) -> ToolResult:
+        params = {"name": name, "arguments": dict(arguments), **({"_meta": dict(meta)} if meta else {})}
+        raw = await self.request("tools/call", params, progress=progress)
+        result = tool_result(raw, server=self._server, protocol=self.protocol)
+        if (check := self._checks.get(name)) is not None:
+            check.check(result, server=self._server, tool=name)
+        return result
+
+    async def list_tools(self) -> tuple[ToolInfo, ...]:
+        tools = tuple(tool_info(self._server, tool) for tool in await self.list_all("tools/list", "tools"))
+        self._checks = {
+            tool.ref.tool: OutputCheck(tool.output_schema) for tool in tools if tool.output_schema is not None
+        }
+        return tools
 
     async def read_resource(self, uri: str, *, meta: Meta) -> tuple[ResourceContent, ...]:
+        params = {"uri": uri, **({"_meta": dict(meta)} if meta else {})}
         return resource_contents(
-            await self._ask(lambda: self._client.read_resource(uri, meta=_wire_meta(meta) if meta else None))
+            await self.request("resources/read", params), server=self._server, protocol=self.protocol
         )
 
     async def complete(self, template: str, argument: str, prefix: str, *, meta: Meta) -> tuple[str, ...]:
         """Suggestions for an argument of a resource template."""
-        request = types.CompleteRequest(
-            params=types.CompleteRequestParams(
-                ref=types.ResourceTemplateReference(type="ref/resource", uri=template),
-                argument=types.CompletionArgument(name=argument, value=prefix),
-                _meta=_wire_meta(meta) if meta else None,
-            )
+        params = {
+            "ref": {"type": "ref/resource", "uri": template},
+            "argument": {"name": argument, "value": prefix},
+            **({"_meta": dict(meta)} if meta else {}),
+        }
+        return completions(
+            await self.request("completion/complete", params), server=self._server, protocol=self.protocol
         )
-        result = await self._ask(lambda: self._client.session.send_request(request, types.CompleteResult))
-        return tuple(result.completion.values)
-
-    async def ping(self) -> None:
-        """The cheapest question that both ends must answer."""
-        session = self._client.session
-        if self.is_modern:
-            await self._ask(lambda: session.send_discover(self.protocol))
-        else:
-            await self._ask(lambda: session.send_request(types.PingRequest(), types.EmptyResult))
-
-    async def _ask(self, question: Callable[[], Awaitable[T]]) -> T:
-        """The one place where the SDK's exceptions become ours."""
-        if self.lost.is_set():
-            raise Lost(self.explain(), sent=False)
-        try:
-            return await (question() if self._apart is None else _run_apart(self._apart, question))
-        except MCPError as error:
-            raise self._translate(error) from error
-        except ValidationError as error:
-            raise Fault(
-                f"The server {self._server!r} answered with something that is not valid MCP {self.protocol}.",
-                hint="Its makers have to mend it.",
-            ) from error
-        except RuntimeError as error:
-            # The SDK says so when structured content does not fit the tool's output schema.
-            raise Fault(
-                f"The server {self._server!r} broke its own contract: {str(error)[:500]}",
-                hint="Its makers have to mend it.",
-            ) from error
-
-    def _translate(self, error: MCPError) -> Lost | Refusal:
-        failure = read_failure(error)
-        if isinstance(failure, Refusal):
-            return failure
-        if failure.is_final:
-            self._lose(failure.reason)
-        if self.lost.is_set():
-            return Lost(self.explain(), sent=failure.sent)
-        return failure
-
-
-async def _run_apart(tasks: TaskGroup, question: Callable[[], Awaitable[T]]) -> T:
-    """Ask in a task of its own, so that whoever waits can leave at once.
-
-    A server in this process runs in the task that asks; a tool of it that sits in a thread cannot be cancelled, and
-    would hold its caller past every deadline.
-    """
-    done = anyio.Event()
-    scope = anyio.CancelScope()
-    answers: list[T] = []
-    errors: list[Exception] = []
-
-    async def run() -> None:
-        try:
-            with scope:
-                answers.append(await question())
-        except Exception as error:  # noqa: BLE001 - carried over to the caller, below
-            errors.append(error)
-        finally:
-            done.set()
-
-    tasks.start_soon(run)
-    try:
-        await done.wait()
-    finally:
-        scope.cancel()
-    if errors:
-        raise errors[0]
-    if not answers:
-        raise Lost("The connection was closed.")
-    return answers[0]
-
-
-def read_failure(error: MCPError) -> Lost | Refusal:
-    """What an error of the SDK means: no answer will come, or the server said no."""
-    data = cast("JsonValue", error.data)
-    detail = data.get(HTTP_DETAIL) if isinstance(data, dict) else None
-    if isinstance(detail, dict):
-        return _read_http_failure(error.message, error.code, detail)
-    # The SDK uses its codes also for answers it makes up itself; servers use them for whatever they like. So the
-    # SDK's own sentences decide.
-    if error.code == types.CONNECTION_CLOSED and error.message == "Connection closed":
-        return Lost("The connection was closed.")
-    if error.code == types.CONNECTION_CLOSED and error.message.startswith("SSE stream "):
-        return Lost(f"The answer broke off: {error.message}.", is_final=False)
-    if error.code == types.PARSE_ERROR and error.message.startswith(("Failed to parse JSON", "Failed to parse SSE")):
-        return Lost(f"The answer cannot be read: {error.message.partition(': ')[2][:300]}.", is_final=False)
-    if error.code == types.INVALID_REQUEST and error.message == "Session terminated":
-        return Lost("The server no longer knows our session.", sent=False)
-    return Refusal(error.code, error.message, data=data)
-
-
-def _read_http_failure(message: str, code: int, detail: Mapping[str, JsonValue]) -> Lost | Refusal:
-    status, retry_after = detail.get("status"), detail.get("retry_after")
-    if isinstance(status, int):
-        seconds = float(retry_after) if isinstance(retry_after, int | float) else None
-        return Refusal(code, message, status=status, retry_after=seconds)
-    return Lost(message, sent=detail.get("sent") is not False, is_final=detail.get("final") is True)
-
-
-def _wire_meta(meta: Meta) -> types.RequestParamsMeta:
-    # An open TypedDict: other keys are what `_meta` is for.
-    return cast("types.RequestParamsMeta", dict(meta))

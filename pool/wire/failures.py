@@ -1,10 +1,13 @@
 """How one request over one connection can fail, before anybody judged what that means for the caller."""
 
-from typing import cast
+from collections.abc import Mapping
+from typing import Any, Final, cast
 
 from pydantic import JsonValue
 
-__all__ = ["Lost", "Refusal", "first_cause"]
+__all__ = ["Lost", "Refusal", "first_cause", "read_error"]
+
+INTERNAL_ERROR: Final = -32603
 
 
 class Lost(Exception):
@@ -36,6 +39,16 @@ class Refusal(Exception):
         self.data = data
         self.status = status
         self.retry_after = retry_after
+
+
+def read_error(error: Mapping[str, Any]) -> Refusal:
+    """The error of a JSON-RPC answer."""
+    code, message = error.get("code"), error.get("message")
+    return Refusal(
+        code if isinstance(code, int) else INTERNAL_ERROR,
+        message if isinstance(message, str) else "",
+        data=error.get("data"),
+    )
 
 
 def first_cause(error: BaseException) -> BaseException:

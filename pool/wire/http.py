@@ -1,184 +1,411 @@
-"""MCP over Streamable HTTP: the SDK's client over one shared httpx2 client per pool, with a guard in between.
+"""MCP over Streamable HTTP, both eras: one exchange for each request, in the task of whoever asks.
 
-The guard is needed because the SDK lets one failed request take down the whole session, hides HTTP status codes and
-follows redirects within an origin. It turns whatever goes wrong with one request into a JSON-RPC error of that request
-(with details under `HTTP_DETAIL`), refuses redirects, and keeps the message limit.
+What goes wrong with one request fails that request only, told for what it is. Redirects are refused. On 2026-07-28
+closing the exchange is the cancellation; before, the server is told, and a session may break off a stream of events
+and have it fetched again.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+import base64
+import logging
+import re
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final, cast
+from urllib.parse import unquote, urljoin, urlsplit
 
+import anyio
 import httpx2
-import mcp_types as types
-from mcp.client._transport import TransportStreams  # pyright: ignore[reportPrivateUsage] - the type of a transport
-from mcp.client.streamable_http import streamable_http_client
-from pydantic import JsonValue
+from anyio.abc import TaskGroup
+from mcp.shared.inbound import encode_header_value
 
-from pool.wire.connection import HTTP_DETAIL
-from pool.wire.link import LinkedTransport
-from pool.wire.reading import Mender
-from pool.redact import mask
+from pool.redact import mask, mask_url
 from pool.spec import HttpSpec
+from pool.wire.asked import Asked
+from pool.wire.asker import HOST, Asker, only_one
+from pool.wire.events import EventIsTooBig
+from pool.wire.failures import Lost, Refusal, read_error
+from pool.wire.full_http import FullAnswer
+from pool.wire.http_pool import HttpPool, needs_proxy
+from pool.wire.lean_http import NotSent
+from pool.wire.lean_socket import Broken, LeanAnswer
+from pool.wire.link import Wire
+from pool.wire.peer import CANCELLED, LOG, TOO_BIG, write_message
+from pool.wire.question import PROGRESS, OnNotice, Question
+from pool.wire.reading import read_object
+from stoa.tools import Progress
 from stoa.wire import MAX_MESSAGE_BYTES
 
-__all__ = ["HttpPool", "HttpTransport"]
+__all__ = ["HttpWire"]
 
-CONNECT_SECONDS = 10.0
-WRITE_SECONDS = 30.0
-GOODBYE_SECONDS = 2.0
-MAX_ERROR_BYTES = 2**16
+_log = logging.getLogger(__name__)
 
-_NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError, httpx2.UnsupportedProtocol)
-_TIMEOUT = httpx2.Timeout(connect=CONNECT_SECONDS, read=None, write=WRITE_SECONDS, pool=CONNECT_SECONDS)
-"""Reading has no limit of its own: an answer may take as long as the caller's deadline allows."""
+CONNECTION_CLOSED: Final = -32000
+GOODBYE_SECONDS: Final = 2.0
+TELL_SECONDS: Final = 10.0
+RESUME_TIMES: Final = 5
+RESUME_SECONDS: Final = 1.0
+MOST_RESUME_SECONDS: Final = 30.0
+LISTEN_FAILURES: Final = 5
+NAMES: Final[Mapping[str, str]] = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+"""What is repeated in the header Mcp-Name."""
+_SAFE_HEADER = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII), re.compile(r"[\x20-\x7e\t]*")
+_OURS = frozenset({"host", "content-length", "content-type", "accept", "accept-encoding", "connection"})
 
-
-class HttpPool:
-    """The one httpx2 client (and TLS context: 21 ms of CPU each) of a pool; made when first needed."""
-
-    def __init__(self, *, max_connections: int) -> None:
-        self._max_connections = max_connections
-        self._client: httpx2.AsyncClient | None = None
-
-    def __repr__(self) -> str:
-        return f"<HttpPool {self._max_connections} connections, {'open' if self._client else 'not used'}>"
-
-    def client(self) -> httpx2.AsyncClient:
-        if self._client is None:
-            # httpx2's own default keeps 20 connections alive and would reopen the others for each call.
-            limits = httpx2.Limits(
-                max_connections=self._max_connections, max_keepalive_connections=self._max_connections
-            )
-            self._client = httpx2.AsyncClient(limits=limits, timeout=_TIMEOUT, follow_redirects=False)
-        return self._client
-
-    async def aclose(self) -> None:
-        if self._client is not None:
-            await self._client.aclose()
+Answer = LeanAnswer | FullAnswer
 
 
-class HttpTransport(LinkedTransport):
-    """One member's session over the shared client; its headers and cookies are its own."""
+class HttpWire(Wire):
+    """One member's way over the clients of its pool; headers and cookies are its own."""
 
-    def __init__(self, spec: HttpSpec, *, server: str, pool: HttpPool) -> None:
+    def __init__(self, spec: HttpSpec, *, server: str, pool: HttpPool, auth: httpx2.Auth | None = None) -> None:
         super().__init__()
         self._spec = spec
         self._server = server
         self._pool = pool
+        self._auth = auth
+        self._is_full = auth is not None or needs_proxy(spec.url)
+        self._next_id = 0
+        self._session: str | None = None
+        self._cookies: dict[str, str] = {}
+        self._pending: dict[int, Question] = {}
+        self._tasks: TaskGroup | None = None
+        self._asked: Asked | None = None
+        parts = urlsplit(spec.url)
+        host = parts.hostname or ""
+        self._origin = (parts.scheme, host, parts.port or (443 if parts.scheme == "https" else 80))
+        self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._headers = [
+            ("host", parts.netloc.rpartition("@")[2]),
+            ("content-type", "application/json"),
+            ("accept", "application/json, text/event-stream"),
+            ("accept-encoding", "identity"),
+            ("user-agent", "stoa"),
+            *((name, value) for name, value in spec.headers.items() if name.lower() not in _OURS),
+        ]
+        if parts.username is not None and "authorization" not in {name.lower() for name in spec.headers}:
+            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            self._headers.append(("authorization", f"Basic {base64.b64encode(pair.encode()).decode()}"))
+        self._head = "".join(f"{name}: {value}\r\n" for name, value in self._headers)
 
     def __repr__(self) -> str:
-        return f"<HttpTransport {self._server} {self._spec}>"
+        return f"<HttpWire {self._server} {self._spec}{' full' if self._is_full else ''}>"
+
+    @property
+    def is_session(self) -> bool:
+        return self._session is not None
 
     @asynccontextmanager
-    async def _run(self) -> AsyncGenerator[TransportStreams]:
-        guard = _Guard(self._pool.client(), self._spec)
-        async with (
-            httpx2.AsyncClient(transport=guard, headers=dict(self._spec.headers), timeout=_TIMEOUT) as client,
-            streamable_http_client(self._spec.url, http_client=client, max_sse_event_size=MAX_MESSAGE_BYTES) as streams,
-        ):
-            yield streams
+    async def open(self) -> AsyncGenerator[None]:
+        async with anyio.create_task_group() as tasks:
+            self._tasks, self._asked = tasks, Asked(tasks, self._post)
+            try:
+                yield
+            finally:
+                if self._session is not None and not self.lost.is_set():
+                    await self._say_goodbye()
+                tasks.cancel_scope.cancel()
 
-
-class _Guard(httpx2.AsyncBaseTransport):
-    def __init__(self, shared: httpx2.AsyncClient, spec: HttpSpec) -> None:
-        self._shared = shared
-        self._spec = spec
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        if int(request.headers.get("content-length", 0)) > MAX_MESSAGE_BYTES:
-            return self._made_up(f"The request is larger than {MAX_MESSAGE_BYTES >> 20} MiB.", status=413)
-        if request.method == "DELETE":  # the goodbye of a session; nobody waits long for that
-            request.extensions["timeout"] = httpx2.Timeout(GOODBYE_SECONDS).as_dict()
+    async def ask(
+        self,
+        method: str,
+        params: dict[str, Any],
+        *,
+        asker: Asker = HOST,
+        progress: Progress | None = None,
+        headers: Mapping[str, str] | None = None,
+        on_notice: OnNotice | None = None,
+        is_cancellable: bool = True,
+    ) -> dict[str, Any]:
+        if self.lost.is_set():
+            raise Lost(self.explain(), sent=False)
+        self._next_id = id = self._next_id + 1
+        if progress is not None:
+            params["_meta"] = {**params.get("_meta", {}), "progressToken": id}
         try:
-            response = await self._shared.send(request, stream=True, follow_redirects=False)
-        except _NOT_SENT as error:
-            return self._made_up(f"{self._spec} cannot be reached: {_say(error)}.", sent=False, final=True)
-        except httpx2.PoolTimeout:
-            return self._made_up(f"All connections to {self._spec} are busy.", sent=False, final=False)
-        except httpx2.TransportError as error:
-            return self._made_up(f"{self._spec} did not answer: {_say(error)}.", sent=True, final=False)
-        if response.next_request is not None:
-            await response.aclose()
-            target = response.next_request.url.copy_with(userinfo=b"", query=None, fragment=None)
-            return self._made_up(
-                f"{self._spec} redirects to {target}; redirects are refused.", status=response.status_code
-            )
-        # 404 is left to the SDK, which knows whether it means a session that has ended.
-        if request.method == "POST" and response.status_code >= 400 and response.status_code != 404:
-            return await self._refused(response)
-        return httpx2.Response(
-            response.status_code,
-            headers=response.headers,
-            stream=_Bounded(response),
-            extensions=response.extensions,
-        )
-
-    async def aclose(self) -> None:
-        """The shared client is not ours to close."""
-
-    async def _refused(self, response: httpx2.Response) -> httpx2.Response:
-        body = bytearray()
+            data = write_message({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
+        except Refusal:
+            raise Refusal(TOO_BIG, f"The request is larger than {MAX_MESSAGE_BYTES >> 20} MiB.", status=413) from None
+        question = Question(id, asker=asker, progress=progress, on_notice=on_notice)
+        self._pending[id] = question
         try:
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > MAX_ERROR_BYTES:
-                    break
-        except httpx2.TransportError:
-            pass  # the status says enough
+            return await self._exchange(question, data, self._more(method, params, headers))
+        except anyio.get_cancelled_exc_class():
+            if is_cancellable and not self.is_modern and self._tasks is not None:
+                told = {"requestId": id, "reason": "The caller no longer waits for the answer."}
+                self._tasks.start_soon(self._tell_quietly, CANCELLED, told)
+            raise
         finally:
-            await response.aclose()
-        if _is_json_rpc_error(body):
-            return httpx2.Response(
-                response.status_code, headers={"content-type": "application/json"}, content=bytes(body)
-            )
-        return self._made_up(
-            f"{self._spec} answered with HTTP {response.status_code} {response.reason_phrase}".rstrip() + ".",
-            status=response.status_code,
-            retry_after=_seconds(response.headers.get("retry-after")),
+            del self._pending[id]
+
+    async def tell(self, method: str, params: dict[str, Any]) -> None:
+        if self.is_modern:
+            return  # that revision has no notifications to a server over HTTP
+        await self._post({"jsonrpc": "2.0", "method": method, "params": params})
+        if method == "notifications/initialized" and self._tasks is not None:
+            self._tasks.start_soon(self._listen)
+
+    async def _tell_quietly(self, method: str, params: dict[str, Any]) -> None:
+        with suppress(Lost, Refusal), anyio.move_on_after(TELL_SECONDS):
+            await self.tell(method, params)
+
+    # One exchange.
+
+    async def _exchange(self, question: Question, data: bytes, more: str) -> dict[str, Any]:
+        answer = await self._send("POST", more, data)
+        try:
+            if self._session is None and not self.is_modern and (session := answer.headers.get("mcp-session-id")):
+                self._session = session
+            if answer.status != 200:
+                raise self._refused(answer)
+            if not answer.is_stream:
+                return self._read_answer(answer.body())
+            result, last_id = await self._follow(question, answer)
+        finally:
+            await answer.aclose()
+        if result is None:
+            result = await self._resume(question, last_id, answer.retry_seconds)
+        return result
+
+    async def _follow(self, question: Question, answer: Answer) -> tuple[dict[str, Any] | None, str | None]:
+        """The answer out of a stream of events; None and the last event's id when it ended before."""
+        last_id: str | None = None
+        try:
+            async for event in answer.events():
+                last_id = event.id
+                if event.kind == "message" and event.data:
+                    result = await self._take(event.data, question)
+                    if result is not None:
+                        return result, last_id
+        except EventIsTooBig:
+            raise self._lost(
+                f"The answer cannot be read: an event is larger than {MAX_MESSAGE_BYTES >> 20} MiB."
+            ) from None
+        except Broken as error:
+            if last_id is None or self.is_modern:
+                raise self._lost(f"The answer broke off: {error}.") from error
+        return None, last_id
+
+    async def _resume(self, question: Question, last_id: str | None, seconds: float | None) -> dict[str, Any]:
+        """Fetch the rest of a stream that the server broke off, as 2025-11-25 allows it."""
+        for attempt in range(RESUME_TIMES):
+            if last_id is None or self.is_modern:
+                break
+            await anyio.sleep(min(MOST_RESUME_SECONDS, RESUME_SECONDS * 2**attempt if seconds is None else seconds))
+            try:
+                answer = await self._send("GET", _line("last-event-id", last_id), b"")
+            except Lost:
+                continue
+            try:
+                if answer.status != 200 or not answer.is_stream:
+                    break
+                result, newer_id = await self._follow(question, answer)
+                if result is not None:
+                    return result
+                last_id, seconds = newer_id or last_id, answer.retry_seconds
+            finally:
+                await answer.aclose()
+        raise self._lost("The answer broke off: the stream of events ended without it.")
+
+    def _read_answer(self, body: bytes) -> dict[str, Any]:
+        try:
+            message = read_object(body)
+        except ValueError as error:
+            raise self._lost(f"The answer cannot be read: {str(error)[:300]}.") from error
+        fields = cast("dict[str, Any]", message) if isinstance(message, dict) else {}
+        result, error = fields.get("result"), fields.get("error")
+        if isinstance(result, dict):
+            return cast("dict[str, Any]", result)
+        if isinstance(error, dict):
+            raise read_error(cast("dict[str, Any]", error))
+        raise self._lost("The answer cannot be read: it is no JSON-RPC message.")
+
+    async def _take(self, data: bytes, question: Question | None) -> dict[str, Any] | None:
+        """One message of a stream; the result, if that is what it is. `question` is whose stream it is."""
+        try:
+            message = read_object(data)
+        except ValueError:
+            message = None
+        if not isinstance(message, dict):
+            if question is not None:
+                raise self._lost("The answer cannot be read: an event is no JSON-RPC message.")
+            return None
+        fields = cast("dict[str, Any]", message)
+        method = fields.get("method")
+        if not isinstance(method, str):
+            return self._read_answer(data) if question is not None else None
+        params = cast("dict[str, Any]", fields["params"]) if isinstance(fields.get("params"), dict) else {}
+        if "id" in fields:
+            asker = question.asker if question is not None else only_one(one.asker for one in self._pending.values())
+            if self._asked is not None and not self.is_modern:
+                self._asked.take(fields, asker)
+        elif method == CANCELLED:
+            if self._asked is not None:
+                self._asked.cancel(params)
+        elif question is not None and question.on_notice is not None:
+            question.notice(method, params)
+        elif method in (PROGRESS, LOG):
+            await self._pass_on(method, params, question)
+        else:
+            self.on_notice(method, params)
+        return None
+
+    async def _pass_on(self, method: str, params: dict[str, Any], question: Question | None) -> None:
+        """Progress and log messages; what came on no request's stream goes to the one it can belong to."""
+        if question is not None:
+            await question.tell(method, params)
+            return
+        token = params.get("progressToken")
+        found = [one for one in self._pending.values() if method == LOG or one.id == token]
+        if found and (asker := only_one(one.asker for one in found)) is not None:
+            await next(one for one in reversed(found) if one.asker is asker).tell(method, params)
+
+    # Requests and answers of HTTP.
+
+    async def _send(self, verb: str, more: str, data: bytes) -> Answer:
+        if self.protocol is not None:
+            more += f"mcp-protocol-version: {self.protocol}\r\n"
+        if self._session is not None:
+            more += _line("mcp-session-id", self._session)
+        if self._cookies:
+            more += f"cookie: {'; '.join(f'{name}={value}' for name, value in self._cookies.items())}\r\n"
+        try:
+            if self._is_full:
+                extra = [cast("tuple[str, str]", tuple(line.split(": ", 1))) for line in more.split("\r\n")[:-1]]
+                answer = await self._pool.full.send(
+                    verb, self._spec.url, [*self._headers, *extra], data, auth=self._auth
+                )
+            else:
+                size = f"content-length: {len(data)}\r\n" if verb == "POST" else ""
+                head = f"{verb} {self._path} HTTP/1.1\r\n{self._head}{more}{size}\r\n"
+                answer = await self._pool.lean.send(self._origin, head.encode("latin-1") + data)
+        except NotSent as error:
+            if not error.is_final:
+                raise Lost(f"All connections to {self._spec} are busy.", sent=False, is_final=False) from error
+            raise self._lost(f"{self._spec} cannot be reached: {error}.", sent=False, is_final=True) from error
+        except EventIsTooBig as error:
+            raise self._lost(f"An event of {self._spec} is larger than {MAX_MESSAGE_BYTES >> 20} MiB.") from error
+        except Broken as error:
+            said = "The answer cannot be read" if error.has_begun else f"{self._spec} did not answer"
+            raise self._lost(f"{said}: {error}.") from error
+        if (cookies := answer.headers.get("set-cookie")) is not None:
+            self._keep_cookies(cookies)
+        if not self._is_full and answer.headers.get("content-encoding", "identity").lower() != "identity":
+            await answer.aclose()
+            raise self._lost("The answer cannot be read: it is compressed, which nobody asked for.")
+        return answer
+
+    def _more(self, method: str, params: Mapping[str, Any], headers: Mapping[str, str] | None) -> str:
+        if not self.is_modern:
+            return ""
+        more = _line("mcp-method", method)
+        if (key := NAMES.get(method)) is not None and isinstance(name := params.get(key), str):
+            more += f"mcp-name: {encode_header_value(name)}\r\n"
+        if headers:
+            more += "".join(_line(name, value) for name, value in headers.items())
+        return more
+
+    def _refused(self, answer: Answer) -> Lost | Refusal:
+        """What an answer other than 200 means."""
+        status, body = answer.status, b"" if answer.is_stream else answer.body()
+        if 300 <= status < 400 and (location := answer.headers.get("location")):
+            target = mask_url(urljoin(self._spec.url, location))
+            return self._no(f"{self._spec} redirects to {target}; redirects are refused.", status=status)
+        error = _error_in(body)
+        if self._session is not None and (
+            status == 404 or (status == 400 and error is not None and "session" in error.message.lower())
+        ):
+            # Nothing has been done: the server did not find the session, and so not even the request.
+            return self._lost("The server no longer knows our session.", sent=False, is_final=True)
+        if error is not None and status >= 400:
+            return error
+        if 200 <= status < 300:
+            return self._lost(f"The answer cannot be read: HTTP {status} without a message.")
+        return self._no(
+            f"{self._spec} answered with HTTP {status} {answer.reason}".rstrip() + ".",
+            status=status,
+            retry_after=_seconds(answer.headers.get("retry-after")),
         )
 
-    def _made_up(self, message: str, **detail: JsonValue) -> httpx2.Response:
-        """An answer of ours in place of the server's. CONNECTION_CLOSED is the code; the detail is what counts."""
-        error = {"code": -32000, "message": mask(message, self._spec.secrets), "data": {HTTP_DETAIL: detail}}
-        return httpx2.Response(502, json={"jsonrpc": "2.0", "id": None, "error": error})
+    def _no(self, message: str, *, status: int, retry_after: float | None = None) -> Refusal:
+        said = mask(message, self._spec.secrets)
+        return Refusal(CONNECTION_CLOSED, said, status=status, retry_after=retry_after)
 
+    def _lost(self, reason: str, *, sent: bool = True, is_final: bool = False) -> Lost:
+        said = mask(reason, self._spec.secrets)
+        if is_final:
+            self.lose(said)
+        return Lost(said, sent=sent, is_final=is_final)
 
-class _Bounded(httpx2.AsyncByteStream):
-    """A body up to the limit. `StreamError` is what the SDK turns into an error of that one request."""
+    def _keep_cookies(self, lines: str) -> None:
+        """What a balancer in front of a session's server tells it by."""
+        for line in lines.split("\n"):
+            name, sign, value = line.partition(";")[0].strip().partition("=")
+            is_small = len(self._cookies) < 20 and len(value) < 4096
+            if sign and is_small and _SAFE_HEADER[0].fullmatch(name) and _SAFE_HEADER[1].fullmatch(value):
+                self._cookies[name] = value
 
-    def __init__(self, response: httpx2.Response) -> None:
-        self._response = response
-        # Events are limited one by one by the SDK; a stream of them may be long.
-        self._is_limited = not response.headers.get("content-type", "").lower().startswith("text/event-stream")
+    # Sessions of the handshake era.
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        received = 0
-        mender = None if self._response.headers.get("content-encoding") else Mender()
+    async def _post(self, message: dict[str, Any]) -> None:
+        """An answer or a notification of ours. Raises `Lost` and `Refusal`."""
+        answer = await self._send("POST", "", write_message(message))
         try:
-            async for chunk in self._response.aiter_raw():
-                received += len(chunk)
-                if self._is_limited and received > MAX_MESSAGE_BYTES:
-                    raise httpx2.StreamError(f"it is larger than {MAX_MESSAGE_BYTES >> 20} MiB")
-                yield chunk if mender is None else mender.feed(chunk)
-            if mender is not None:
-                yield mender.rest()
-        except httpx2.TransportError as error:
-            raise httpx2.StreamError(f"the connection broke: {_say(error)}") from error
+            if answer.status >= 300:
+                raise self._refused(answer)
+        finally:
+            await answer.aclose()
 
-    async def aclose(self) -> None:
-        await self._response.aclose()
+    async def _listen(self) -> None:
+        """Keep the stream open on which a server says what belongs to no request; many have none."""
+        last_id: str | None = None
+        failures = 0
+        while failures < LISTEN_FAILURES and not self.lost.is_set():
+            try:
+                more = _line("last-event-id", last_id) if last_id is not None else ""
+                answer = await self._send("GET", more, b"")
+            except Lost:
+                return
+            seconds = None
+            try:
+                if answer.status != 200 or not answer.is_stream:
+                    return
+                async for event in answer.events():
+                    failures, last_id = 0, event.id
+                    if event.kind == "message" and event.data:
+                        await self._take(event.data, None)
+            except (Broken, EventIsTooBig) as error:
+                _log.debug("the stream of %s broke: %s", self._server, error)
+            finally:
+                await answer.aclose()
+            failures += 1
+            seconds = answer.retry_seconds
+            await anyio.sleep(min(MOST_RESUME_SECONDS, RESUME_SECONDS * 2**failures if seconds is None else seconds))
+
+    async def _say_goodbye(self) -> None:
+        with anyio.CancelScope(shield=True), anyio.move_on_after(GOODBYE_SECONDS):
+            try:
+                await (await self._send("DELETE", "", b"")).aclose()
+            except Lost as error:
+                _log.debug("%s did not take the goodbye: %s", self._server, error)
 
 
-def _is_json_rpc_error(body: bytes | bytearray) -> bool:
+def _line(name: str, value: str) -> str:
+    """A header. Raises `Refusal` for what would not be one."""
+    if not _SAFE_HEADER[0].fullmatch(name) or not _SAFE_HEADER[1].fullmatch(value):
+        raise Refusal(TOO_BIG, f"The header {name!r:.80} cannot be sent: it is not printable ASCII on one line.")
+    return f"{name}: {value}\r\n"
+
+
+def _error_in(body: bytes) -> Refusal | None:
     try:
-        return isinstance(types.jsonrpc_message_adapter.validate_json(bytes(body), by_name=False), types.JSONRPCError)
+        message = read_object(body)
     except ValueError:
-        return False
-
-
-def _say(error: Exception) -> str:
-    return str(error) or type(error).__name__
+        return None
+    error = cast("dict[str, Any]", message).get("error") if isinstance(message, dict) else None
+    if not isinstance(error, dict) or not isinstance(cast("dict[str, Any]", error).get("code"), int):
+        return None
+    return read_error(cast("dict[str, Any]", error))
 
 
 def _seconds(text: str | None) -> float | None:
-    return float(text) if text is not None and text.isdigit() else None
+    return float(text) if text is not None and text.isdecimal() and len(text) < 10 else None

@@ -1,13 +1,17 @@
-"""What every way to a server has in common: whether it is lost, and why. Transports add entering and leaving."""
+"""What every way to a server has in common: whether it is lost and why, how to ask over it, and how to leave it."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from types import TracebackType
+from typing import Any
 
 import anyio
-from mcp.client._transport import TransportStreams  # pyright: ignore[reportPrivateUsage] - the type of a transport
 
-__all__ = ["Link", "LinkedTransport"]
+from pool.wire.asker import HOST, Asker
+from pool.wire.question import OnNotice
+from stoa.tools import Progress
+
+__all__ = ["Link", "Wire"]
 
 
 class Link:
@@ -28,23 +32,57 @@ class Link:
         return self.reason
 
 
-class LinkedTransport(Link, ABC):
-    """A transport as the SDK's client takes it: entered and left once, by the same task."""
+class Wire(Link, ABC):
+    """Raw requests and notifications to one server. `open` is entered and left by the same task; any task may ask.
+
+    `on_notice` gets the notifications that belong to no request. `protocol` is set by whoever shakes hands.
+    """
+
+    on_notice: OnNotice
+    protocol: str | None = None
+    is_modern = True
 
     def __init__(self) -> None:
         super().__init__()
-        self._context: AbstractAsyncContextManager[TransportStreams] | None = None
+        self.on_notice = _ignore
 
     @abstractmethod
-    def _run(self) -> AbstractAsyncContextManager[TransportStreams]:
-        """Open on entering, close on leaving."""
+    def open(self) -> AbstractAsyncContextManager[None]:
+        """Connect on entering, close on leaving. Raises `StoaError` when there is no connection to be had."""
 
-    async def __aenter__(self) -> TransportStreams:
-        self._context = self._run()
-        return await self._context.__aenter__()
+    @abstractmethod
+    async def ask(
+        self,
+        method: str,
+        params: dict[str, Any],
+        *,
+        asker: Asker = HOST,
+        progress: Progress | None = None,
+        headers: Mapping[str, str] | None = None,
+        on_notice: OnNotice | None = None,
+        is_cancellable: bool = True,
+    ) -> dict[str, Any]:
+        """The raw result. Raises `Lost` or `Refusal`; leaving by cancellation tells the server, if it may be told.
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        assert self._context is not None
-        return await self._context.__aexit__(kind, error, trace)
+        `params` is given away: it may be changed.
+        """
+
+    @abstractmethod
+    async def tell(self, method: str, params: dict[str, Any]) -> None:
+        """Send a notification. Raises `Lost`."""
+
+    @property
+    def is_session(self) -> bool:
+        """Whether the server keeps a state that is tied to this connection alone."""
+        return False
+
+    @property
+    def pid(self) -> int | None:
+        return None
+
+    def stderr(self) -> tuple[str, ...]:
+        return ()
+
+
+def _ignore(method: str, params: Mapping[str, Any]) -> None:
+    pass

@@ -3,32 +3,28 @@
 The same framing that our servers speak. A ping every 30 seconds finds a peer that is gone; redirects are refused.
 """
 
+import logging
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import anyio
-from anyio.abc import ObjectReceiveStream, ObjectSendStream
-from mcp.client._transport import TransportStreams  # pyright: ignore[reportPrivateUsage] - the type of a transport
-from mcp.shared.message import SessionMessage
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.typing import Subprotocol
 
-from pool.wire.link import LinkedTransport
-from pool.wire.oversize import too_big_to_send
-from pool.wire.reading import read_message
 from pool.redact import mask
 from pool.spec import WsSpec
+from pool.wire.peer import Peer
+from pool.wire.reading import read_object
 from stoa.errors import BadInput, Denied, StoaError, Unavailable
 from stoa.wire import MAX_MESSAGE_BYTES, PING_SECONDS, PING_TIMEOUT_SECONDS, WS_SUBPROTOCOL, CloseCode
 
-__all__ = ["WebSocketTransport"]
+__all__ = ["WebSocketWire"]
+
+_log = logging.getLogger(__name__)
 
 OPEN_SECONDS = 10.0
 CLOSE_SECONDS = 2.0
-QUEUED_MESSAGES = 256
-
-_GONE = (anyio.BrokenResourceError, anyio.ClosedResourceError)
 
 
 class _ConnectHereOnly(connect):
@@ -36,36 +32,34 @@ class _ConnectHereOnly(connect):
         return exc
 
 
-class WebSocketTransport(LinkedTransport):
+class WebSocketWire(Peer):
     """Opens the socket on entering and closes it on leaving."""
 
     def __init__(self, spec: WsSpec, *, server: str) -> None:
         super().__init__()
         self._spec = spec
         self._server = server
+        self._socket: ClientConnection | None = None
 
     def __repr__(self) -> str:
-        return f"<WebSocketTransport {self._server} {self._spec}>"
+        return f"<WebSocketWire {self._server} {self._spec}>"
 
     @asynccontextmanager
-    async def _run(self) -> AsyncGenerator[TransportStreams]:
-        socket = await self._open()
+    async def open(self) -> AsyncGenerator[None]:
+        socket = self._socket = await self._connect()
         try:
-            inbound_in, inbound_out = anyio.create_memory_object_stream[SessionMessage | Exception](0)
-            outbound_in, outbound_out = anyio.create_memory_object_stream[SessionMessage](QUEUED_MESSAGES)
-            with inbound_in, inbound_out, outbound_in, outbound_out:
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(self._read, socket, inbound_in)
-                    tasks.start_soon(self._write, socket, outbound_out, inbound_in)
-                    try:
-                        yield inbound_out, outbound_in
-                    finally:
-                        tasks.cancel_scope.cancel()
+            async with anyio.create_task_group() as tasks:
+                self._start(tasks)
+                tasks.start_soon(self._read, socket)
+                try:
+                    yield
+                finally:
+                    tasks.cancel_scope.cancel()
         finally:
             with anyio.CancelScope(shield=True):
                 await socket.close()  # bounded by close_timeout
 
-    async def _open(self) -> ClientConnection:
+    async def _connect(self) -> ClientConnection:
         try:
             return await _ConnectHereOnly(
                 self._spec.url,
@@ -102,43 +96,23 @@ class WebSocketTransport(LinkedTransport):
             return BadInput(message, hint=f"Correct the path in mcpServers.{self._server}.url.")
         return Unavailable(message)
 
-    async def _read(self, socket: ClientConnection, inbound: ObjectSendStream[SessionMessage | Exception]) -> None:
+    async def _read(self, socket: ClientConnection) -> None:
         try:
-            async for frame in socket:
+            while True:
+                frame = await socket.recv()
                 try:
-                    message = read_message(frame)
+                    self._take(read_object(frame))
                 except ValueError as error:
-                    await inbound.send(error)
-                else:
-                    await inbound.send(SessionMessage(message))
-            self.lose("It closed the connection.")
+                    _log.debug("%s sent a frame that is no message: %s", self._server, error)
         except ConnectionClosed as error:
             self.lose(_tell(error))
-        except _GONE:
-            pass  # our own side left
-        finally:
-            await inbound.aclose()
 
-    async def _write(
-        self,
-        socket: ClientConnection,
-        outbound: ObjectReceiveStream[SessionMessage],
-        inbound: ObjectSendStream[SessionMessage | Exception],
-    ) -> None:
+    async def _send(self, data: bytes) -> None:
+        assert self._socket is not None
         try:
-            async for item in outbound:
-                text = item.message.model_dump_json(by_alias=True, exclude_unset=True)
-                size = len(text.encode())
-                if size > MAX_MESSAGE_BYTES:
-                    await inbound.send(too_big_to_send(item.message, size))
-                else:
-                    await socket.send(text)
+            await self._socket.send(data, text=True)
         except ConnectionClosed as error:
             self.lose(_tell(error))
-            with suppress(*_GONE):
-                await inbound.aclose()
-        except _GONE:
-            pass
 
 
 def _tell(error: ConnectionClosed) -> str:

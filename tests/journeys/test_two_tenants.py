@@ -21,11 +21,11 @@ from pydantic import JsonValue
 
 from pool.pool import Pool
 from pool.spec import GroupSpec, HttpSpec, StdioSpec, WsSpec
-from pool.wire.websocket import WebSocketTransport
 from stoa.errors import BadInput, NotFound
 from stoa.ids import new_id
 from stoa.principal import Principal
 from stoa.tools import ToolCall, ToolRef, ToolResult
+from tests.kit.wires import websocket
 
 SECRET = "the tenants' journey signs its tokens with this"
 PARROTS = "# Parrots\n\nThe kea opens rucksacks with its beak."
@@ -200,8 +200,7 @@ async def test_one_tenant_does_not_hear_of_the_others_changes(transport: str, na
 async def _client(transport: str, url: str, tenant: str) -> AsyncGenerator[Client]:
     headers = {"Authorization": f"Bearer {token(tenant)}"}
     if transport == "ws":
-        socket = WebSocketTransport(WsSpec(f"{url.replace('http', 'ws')}/mcp/ws", headers), server="content")
-        async with Client(socket, mode="2026-07-28") as client:
+        async with Client(websocket(f"{url}/mcp", headers), mode="2026-07-28") as client:
             yield client
     else:
         async with (
