@@ -23,7 +23,7 @@ from pathlib import Path
 import anyio
 
 from benchmarks import gateways
-from benchmarks.clients import HANDSHAKE, MODERN, Opened, Opener, lean_http, sdk_stdio, sdk_websocket
+from benchmarks.clients import HANDSHAKE, MODERN, Opened, Opener, lean_http, lean_websocket, sdk_stdio
 from benchmarks.gateway_figures import DIRECT, Round, rows
 from benchmarks.load import closed_loop
 from benchmarks.report import Report, Row
@@ -114,7 +114,7 @@ def _opener(case: Case, ports: Mapping[str, gateways.Gateway], folder: Path) -> 
         return sdk_stdio(folder / "stdio", case.era)
     gateway = ports[case.process]
     if case.name == "direct, ws":
-        return sdk_websocket(gateway.port, case.era)
+        return lean_websocket(gateway.port, case.era)
     return lean_http(gateway.port, case.era, tool=gateway.tool)
 
 

@@ -21,7 +21,7 @@ from statistics import mean, median
 
 import anyio
 
-from benchmarks.clients import MODERN, Opened, Opener, lean_http, sdk_http, sdk_stdio, sdk_websocket
+from benchmarks.clients import MODERN, Opened, Opener, lean_http, lean_websocket, sdk_http, sdk_stdio
 from benchmarks.cold_start import cold_start
 from benchmarks.load import Window, closed_loop, percentile
 from benchmarks.report import Report, Row
@@ -63,7 +63,7 @@ def cases(ports: dict[str, int], home: Path) -> tuple[Case, ...]:
         limit: Callable[[float], float | None] = (lambda most: most) if era == MODERN else (lambda _: None)
         listed += [
             Case(f"stdio {era}", "child", sdk_stdio(home / era, era), limit(5)),
-            Case(f"ws {era}", "kit", sdk_websocket(kit, era), limit(5)),
+            Case(f"ws {era}", "kit", lean_websocket(kit, era), limit(5)),
             Case(f"http {era}", "kit", lean_http(kit, era), limit(7)),
             Case(f"http {era}, SDK client", "kit", sdk_http(kit, era)),
         ]

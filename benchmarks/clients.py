@@ -1,13 +1,13 @@
-"""Who calls: a lean HTTP client on bare sockets, and the SDK's client over each transport.
+"""Who calls: lean clients over HTTP and WebSocket, and the SDK's client over HTTP and stdio.
 
-The lean one sends the same bytes every time, but for the id, and looks at the answer's text. It leaves the machine to
-the server and never bounds what is read of it. All callers raise when an answer is not what was sent.
+The lean ones send the same bytes every time, but for the id, and look at the answer's text. They leave the machine to
+the server and never bound what is read of it. All callers raise when an answer is not what was sent.
 """
 
 import json
 import os
 import sys
-from asyncio import StreamReader, StreamWriter, open_connection
+from asyncio import Future, StreamReader, StreamWriter, get_running_loop, open_connection
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -15,22 +15,23 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
+import anyio
 import httpx2
 import psutil
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import TextContent
+from websockets.asyncio.client import connect
+from websockets.typing import Subprotocol
 
-from pool.spec import WsSpec
-from pool.wire.websocket import WebSocketTransport
-
-__all__ = ["HANDSHAKE", "MODERN", "Caller", "Opened", "lean_http", "sdk_http", "sdk_stdio", "sdk_websocket"]
+__all__ = ["HANDSHAKE", "MODERN", "Caller", "Opened", "lean_http", "lean_websocket", "sdk_http", "sdk_stdio"]
 
 HANDSHAKE = "2025-11-25"
 MODERN = "2026-07-28"
 FIRST_ID = 100_000_000
 WORDS = "All this happened, more or less."
 ME = {"name": "bench", "version": "1"}
+INITIALIZED = {"jsonrpc": "2.0", "method": "notifications/initialized"}
 
 
 class Caller(Protocol):
@@ -92,14 +93,41 @@ def sdk_http(port: int, era: str) -> Opener:
     return opened
 
 
-def sdk_websocket(port: int, era: str) -> Opener:
-    """The SDK's client over the pool's WebSocket."""
+def lean_websocket(port: int, era: str) -> Opener:
+    """One WebSocket for all calls, with prepared text as over HTTP."""
 
     @asynccontextmanager
     async def opened() -> AsyncGenerator[Opened]:
-        transport = WebSocketTransport(WsSpec(url=f"ws://127.0.0.1:{port}/mcp/ws", headers={}), server="echo")
-        async with Client(transport, mode=_mode(era)) as client:
-            yield Opened(await _caller(client, era))
+        address = f"ws://127.0.0.1:{port}/mcp/ws"
+        waiting: dict[object, Future[dict[str, Any]]] = {}
+        ids = count(FIRST_ID)
+        async with connect(address, subprotocols=[Subprotocol("mcp")], compression=None) as socket:
+
+            async def ask(text: str, id: int) -> dict[str, Any]:
+                answer = waiting[id] = get_running_loop().create_future()
+                await socket.send(text)
+                return await answer
+
+            async def read() -> None:
+                async for text in socket:
+                    answer = json.loads(text)
+                    waiting.pop(answer["id"]).set_result(answer)
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(read)
+                if era == HANDSHAKE:
+                    await ask(json.dumps(_hello()), 0)
+                    await socket.send(json.dumps(INITIALIZED))
+                before, after = json.dumps(_body(era, FIRST_ID, "echo")).split(str(FIRST_ID))
+
+                async def call() -> None:
+                    id = next(ids)
+                    answer = await ask(f"{before}{id}{after}", id)
+                    if "result" not in answer or answer["result"]["content"][0]["text"] != WORDS:
+                        raise RuntimeError(repr(answer)[:300])
+
+                yield Opened(call)
+                tasks.cancel_scope.cancel()
 
     return opened
 
@@ -148,16 +176,18 @@ def _body(era: str, id: int, tool: str) -> dict[str, Any]:
 
 async def _shake_hands(client: "_Lean") -> str:
     """Open a session; its id."""
-    params = {"protocolVersion": HANDSHAKE, "capabilities": {}, "clientInfo": ME}
-    hello = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
-    status, head, body = await client.exchange(client.request(hello, {}))
+    status, head, body = await client.exchange(client.request(_hello(), {}))
     session = next((line[15:].strip() for line in head.split("\r\n") if line.startswith("mcp-session-id:")), "")
     if status != 200 or not session:
         raise RuntimeError(f"HTTP {status}: {body[:300]!r}")
     headers = {"mcp-protocol-version": HANDSHAKE, "mcp-session-id": session}
-    done = {"jsonrpc": "2.0", "method": "notifications/initialized"}
-    await client.exchange(client.request(done, headers))
+    await client.exchange(client.request(INITIALIZED, headers))
     return session
+
+
+def _hello() -> dict[str, Any]:
+    params = {"protocolVersion": HANDSHAKE, "capabilities": {}, "clientInfo": ME}
+    return {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
 
 
 def _said(body: bytes, id: int) -> object:

@@ -6,17 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-__all__ = ["ROOT", "environment"]
+__all__ = ["environment"]
 
 ROOT = Path(__file__).parents[1]
 
 
-def environment(name: str, *, folder: Path = ROOT / ".venv-bench") -> Path:
+def environment(name: str, *, folder: Path = ROOT / ".venv-bench", requirements: Path = ROOT / "requirements") -> Path:
     """The folder of programs of the environment for `requirements/bench-NAME.txt`; made anew when that has changed.
 
     Raises `CalledProcessError` where pip cannot install it; pip has said why by then.
     """
-    wanted = ROOT / "requirements" / f"bench-{name}.txt"
+    wanted = requirements / f"bench-{name}.txt"
     home = folder / name
     programs, stamp = home / ("Scripts" if sys.platform == "win32" else "bin"), home / "stamp"
     digest = hashlib.sha256(wanted.read_bytes()).hexdigest()

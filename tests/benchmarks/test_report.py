@@ -9,11 +9,12 @@ ROWS = (
     Row("ws", "server CPU", "µs/call", 200.0, rival="floor", ratio=4.0, target=5),
     Row("http", "server CPU", "µs/call", 400.0, rival="floor", ratio=8.0, target=7),
     Row("start", "peak memory", "MB", 120.0, target=130),
+    Row("gateway", "times cheaper", "x", 19.0, target=20, low=18.5, high=31.25, more_is_better=True),
 )
 
 
 def test_a_target_is_met_by_the_ratio_where_there_is_one_and_by_the_value_otherwise() -> None:
-    assert [row.ok for row in ROWS] == [None, True, False, True]
+    assert [row.ok for row in ROWS] == [None, True, False, True, False]
 
 
 def test_the_document_holds_where_with_what_and_how_it_was_measured() -> None:
@@ -42,3 +43,4 @@ def test_the_table_has_a_line_for_each_case_and_says_what_was_missed() -> None:
     assert lines["ws"].endswith("200 (4.0x floor) ok, target 5")
     assert lines["http"].endswith("400 (8.0x floor) MISSED, target 7")
     assert lines["start"].endswith("120 ok, target 130")
+    assert lines["gateway"].endswith("19 [18.5 to 31.2] MISSED, target 20")
