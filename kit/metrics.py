@@ -1,11 +1,15 @@
-"""Counting requests for Prometheus, in a registry of the application's own."""
+"""Counting requests for Prometheus, in a registry of the application's own; and what others have counted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString  # pyright: ignore[reportUnknownVariableType]  # it is not annotated
 
-from stoa.telemetry import REQUEST_SECONDS, REQUESTS, REQUESTS_RUNNING
+from stoa.telemetry import REQUEST_SECONDS, REQUESTS, REQUESTS_RUNNING, Sample
 
 __all__ = ["CONTENT_TYPE_LATEST", "Metrics"]
 
@@ -25,6 +29,10 @@ class Metrics:
 
     def __repr__(self) -> str:
         return "<Metrics>"
+
+    def add(self, source: Callable[[], Iterable[Sample]]) -> None:
+        """Show these series, too, as they are whenever somebody looks."""
+        self._registry.register(_Collected(source))
 
     def exposition(self) -> bytes:
         return generate_latest(self._registry)
@@ -72,3 +80,38 @@ class Counters:
                 self._children[key] = children
         children[0].inc()
         children[1].observe(seconds)
+
+
+class _Collected(Collector):
+    """Samples as the library's families. The label names of a series are those of its first sample."""
+
+    def __init__(self, source: Callable[[], Iterable[Sample]]) -> None:
+        self._source = source
+
+    def describe(self) -> Iterable[Metric]:
+        return ()  # asked when it is registered, long before there is anything to tell
+
+    def collect(self) -> Iterator[Metric]:
+        families: dict[str, Metric] = {}
+        for sample in self._source():
+            names = tuple(sample.labels)
+            if sample.name not in families:
+                families[sample.name] = _FAMILIES[sample.kind](sample.name, sample.help, labels=names)
+            _add(families[sample.name], sample)
+        yield from families.values()
+
+
+_FAMILIES: dict[str, Callable[..., Metric]] = {
+    "counter": CounterMetricFamily,
+    "gauge": GaugeMetricFamily,
+    "histogram": HistogramMetricFamily,
+}
+
+
+def _add(family: Metric, sample: Sample) -> None:
+    values = list(sample.labels.values())
+    if isinstance(family, HistogramMetricFamily):
+        buckets = [(floatToGoString(bound), float(count)) for bound, count in sample.buckets]
+        family.add_metric(values, buckets, sample.value)
+    elif isinstance(family, CounterMetricFamily | GaugeMetricFamily):
+        family.add_metric(values, sample.value)
