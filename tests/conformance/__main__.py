@@ -52,9 +52,12 @@ async def check_client(folder: Path) -> bool:
 
 
 async def check_inspector(folder: Path) -> bool:
-    steps = await inspector.inspect_content(folder)
-    say(inspector.show(steps))
-    return bool(steps) and not any(step.complaint for step in steps)
+    good = True
+    for inspect in (inspector.inspect_content, inspector.inspect_gateway):
+        steps = await inspect(folder)
+        say(inspector.show(steps))
+        good = good and bool(steps) and not any(step.complaint for step in steps)
+    return good
 
 
 Check = Callable[[Path], Awaitable[bool]]

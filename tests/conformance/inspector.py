@@ -1,4 +1,4 @@
-"""The MCP Inspector's command line on the content server: over stdio and over HTTP, in both protocol eras.
+"""The MCP Inspector's command line on the content server, and on the gateway before it: stdio and HTTP, both eras.
 
 Each step is one run of the Inspector with an exit code to expect and something to find in its answer. The steps of one
 way in share a private home, so that a search finds what was ingested before.
@@ -6,7 +6,7 @@ way in share a private home, so that a search finds what was ingested before.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from subprocess import PIPE
 
@@ -16,7 +16,7 @@ from pydantic import JsonValue
 from tests.conformance.node import node_command, node_environment
 from tests.conformance.process import free_port, script, server_environment, serving
 
-__all__ = ["Step", "StepRun", "inspect_content", "judge", "show"]
+__all__ = ["Step", "StepRun", "inspect_content", "inspect_gateway", "judge", "show", "through_gateway"]
 
 INSPECTOR = Path(__file__).parent / "node_modules" / "@modelcontextprotocol" / "inspector"
 LAUNCHER = INSPECTOR / "clients" / "launcher" / "build" / "index.js"
@@ -61,12 +61,15 @@ def call(tool: str, arguments: Mapping[str, JsonValue]) -> tuple[str, ...]:
     return "--method", "tools/call", "--tool-name", tool, "--tool-args-json", json.dumps(arguments)
 
 
-ERA = ("--protocol-era",)
+MODERN = ("--protocol-era", "modern")
+LOAD = ("--load", "--load-concurrency", "8", "--load-duration", "2")
+NO_ERRORS = ('"toolErrors":0', '"errors":0')
+
 STEPS = (
     Step("tools/list --strict", ("--method", "tools/list", "--strict"), ("ingest_document", "search_documents")),
     Step(
         "tools/list --strict, 2026-07-28",
-        (*ERA, "modern", "--method", "tools/list", "--strict"),
+        (*MODERN, "--method", "tools/list", "--strict"),
         ("ingest_document", "search_documents"),
     ),
     Step("resources/templates/list", ("--method", "resources/templates/list"), ("content://document/{id}",)),
@@ -74,7 +77,7 @@ STEPS = (
     Step("search_documents", call("search_documents", {"query": "painted stoa"}), ("painted stoa in Athens",)),
     Step(
         "search_documents, 2026-07-28",
-        (*ERA, "modern", *call("search_documents", {"query": "painted stoa"})),
+        (*MODERN, *call("search_documents", {"query": "painted stoa"})),
         ("painted stoa in Athens",),
     ),
     Step(
@@ -83,21 +86,52 @@ STEPS = (
 )
 
 
+def through_gateway(step: Step) -> Step:
+    """The same step where tools have the server's name before their own."""
+    arguments = [f"content_{word}" if word.endswith(("_document", "_documents")) else word for word in step.arguments]
+    return replace(step, arguments=tuple(arguments))
+
+
+LOADS = tuple(
+    Step(f"8 at once{told}", (*era, *call("content_search_documents", {"query": "painted stoa"}), *LOAD), NO_ERRORS)
+    for era, told in (((), ""), (MODERN, ", 2026-07-28"))
+)
+
+
 async def inspect_content(folder: Path) -> tuple[StepRun, ...]:
-    """All steps over stdio, then all over HTTP."""
-    runs = [await _run("stdio", (script("stoa"), "serve", "content"), step, folder) for step in STEPS]
+    """The content server: all steps over stdio, then all over HTTP."""
+    return await _inspect("content", (script("stoa"), "serve", "content"), (STEPS, STEPS), folder)
+
+
+async def inspect_gateway(folder: Path) -> tuple[StepRun, ...]:
+    """The gateway with the content server behind it: the same steps, and over HTTP the Inspector's load test."""
+    config = anyio.Path(folder / "mcp.json")
+    entry = {"command": script("stoa"), "args": ["serve", "content"]}
+    await config.write_text(json.dumps({"mcpServers": {"content": entry}}), encoding="utf-8")
+    steps = tuple(through_gateway(step) for step in STEPS)
+    return await _inspect(
+        "gateway", (script("stoa"), "gateway", "--config", str(config)), (steps, (*steps, *LOADS)), folder
+    )
+
+
+async def _inspect(
+    what: str, command: tuple[str, ...], steps: tuple[Sequence[Step], Sequence[Step]], folder: Path
+) -> tuple[StepRun, ...]:
+    """Steps over stdio and then steps over HTTP, with one home each."""
+    over_stdio, over_http = steps
+    runs = [await _run(what, "stdio", command, step, folder) for step in over_stdio]
     port = free_port()
-    command = (script("stoa"), "serve", "content", "--transport", "http", "--port", str(port))
-    environment = server_environment(folder / "http")
-    async with serving(command, port=port, environment=environment, log=folder / "content.log"):
-        runs += [await _run("http", (f"http://127.0.0.1:{port}/mcp",), step, folder) for step in STEPS]
+    serve = (*command, "--transport", "http", "--port", str(port))
+    environment = server_environment(folder / f"{what}-http")
+    async with serving(serve, port=port, environment=environment, log=folder / f"{what}.log"):
+        runs += [await _run(what, "http", (f"http://127.0.0.1:{port}/mcp",), step, folder) for step in over_http]
     return tuple(runs)
 
 
-async def _run(way: str, target: Sequence[str], step: Step, folder: Path) -> StepRun:
+async def _run(what: str, way: str, target: Sequence[str], step: Step, folder: Path) -> StepRun:
     home = folder / "inspector"
     await anyio.Path(home).mkdir(exist_ok=True)
-    private = ("-e", f"STOA_HOME={folder / way}") if way == "stdio" else ()
+    private = ("-e", f"STOA_HOME={folder / f'{what}-{way}'}") if way == "stdio" else ()
     arguments = ("--cli", "--format", "json", *private, *target, *step.arguments)
     with anyio.fail_after(MAX_SECONDS):
         done = await anyio.run_process(
@@ -109,7 +143,7 @@ async def _run(way: str, target: Sequence[str], step: Step, folder: Path) -> Ste
             env={**node_environment(), "HOME": str(home)},
         )
     stdout, stderr = (stream.decode(errors="replace") for stream in (done.stdout, done.stderr))
-    return StepRun(way, step, done.returncode, stdout, stderr)
+    return StepRun(f"{what} over {way}", step, done.returncode, stdout, stderr)
 
 
 def show(runs: Sequence[StepRun]) -> str:
@@ -118,6 +152,6 @@ def show(runs: Sequence[StepRun]) -> str:
     for way in dict.fromkeys(run.way for run in runs):
         steps = [run for run in runs if run.way == way]
         bad = [run for run in steps if run.complaint]
-        lines.append(f"Inspector on content over {way:5}  {len(steps) - len(bad)}/{len(steps)} steps")
+        lines.append(f"Inspector on {way:18} {len(steps) - len(bad)}/{len(steps)} steps")
         lines += [f"  FAILED {run.step.name}: {run.complaint}" for run in bad]
     return "\n".join(lines)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.inspector import Step
+from tests.conformance.inspector import Step, through_gateway
 from tests.conformance.inspector import judge as judge_step
 from tests.conformance.suite import Scenario, judge, read_required, read_results
 
@@ -102,3 +102,13 @@ def test_a_step_of_the_inspector_needs_its_exit_code_and_its_words() -> None:
     assert judge_step(step, 0, '{"name":"ingest_document"}', "") is None
     assert judge_step(step, 6, "", "not portable") == "exit code 6 instead of 0: not portable"
     assert judge_step(step, 0, "{}", "") == "'ingest_document' is not in the answer: {}"
+
+
+def test_through_the_gateway_only_the_tools_have_other_names() -> None:
+    step = Step("search", ("--tool-name", "search_documents", "--tool-args-json", '{"query": "a"}'), ("a",))
+    assert through_gateway(step).arguments == (
+        "--tool-name",
+        "content_search_documents",
+        "--tool-args-json",
+        '{"query": "a"}',
+    )
