@@ -1,205 +1,352 @@
-"""A logical server: its replicas, whether it is up, what it offers, and the wait for a slot on it."""
+"""A logical server: its replicas, which of them may be used, and the wait for a slot on one of them."""
 
 import random
-from typing import Final
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
 
 import anyio
 from anyio.abc import TaskGroup
 
-from pool.balance.plain import PlainSlots as Slots
+from pool.balance.decision import Decision
+from pool.balance.slots import Slots
 from pool.balance.waiters import QueueIsFull
-from pool.catalogue import ToolInfo
 from pool.identity import Identity
-from pool.nearby import did_you_mean
+from pool.life import Open
 from pool.replica import Replica
+from pool.seats import Seat, place, seats
+from pool.spawning import SpawnGate
 from pool.spec import GroupSpec
-from pool.status import ReplicaStatus
+from pool.tally import Tally
+from pool.trace import TraceRing
+from pool.versions import common_version
 from pool.wire.connect import Surroundings
 from stoa.clock import Clock
-from stoa.errors import NotFound, StoaError, Unavailable
+from stoa.errors import StoaError, Unavailable
 from stoa.resilience.backoff import Backoff
+from stoa.resilience.budget import Budget
+from stoa.resilience.hedge import Hedging
 
-__all__ = ["Group"]
+__all__ = ["Counts", "Group", "Told", "Workshop"]
 
-PROBE_SECONDS: Final = 5.0
-RELIST_AFTER_SECONDS: Final = 5.0
-"""An unknown tool is looked up again on the server, but not more often than this."""
+START_SLACK_SECONDS: Final = 5.0
+KINDS: Final = {
+    "notifications/tools/list_changed": "tools",
+    "notifications/prompts/list_changed": "prompts",
+    "notifications/resources/list_changed": "resources",
+}
+
+Told = Callable[[str, str], None]
+"""Told when something changed: the server, and what: tools, prompts, resources, or servers (who is up)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Workshop:
+    """What the groups of one pool share."""
+
+    surroundings: Surroundings
+    internal_key: bytes | None
+    clock: Clock
+    rng: random.Random
+    backoff: Backoff
+    gate: SpawnGate
+    ring: TraceRing
+    open_connection: Open
+    on_change: Told
+
+
+@dataclass(slots=True)
+class Counts:
+    """What happened to the calls of a group, beside what its replicas count."""
+
+    waited: int = 0
+    refused: int = 0
+    retries: int = 0
+    hedges: int = 0
+    hedges_won: int = 0
 
 
 class Group:
     """`start` puts the owner tasks into the pool's task group; no connection is opened before somebody needs one."""
 
-    def __init__(
-        self,
-        spec: GroupSpec,
-        *,
-        surroundings: Surroundings,
-        internal_key: bytes | None,
-        clock: Clock,
-        rng: random.Random,
-        backoff: Backoff,
-    ) -> None:
+    def __init__(self, spec: GroupSpec, workshop: Workshop) -> None:
         self.spec = spec
-        self.identity = Identity(spec, internal_key=internal_key, clock=clock)
-        self._changed = anyio.Event()
+        self.workshop = workshop
+        self.identity = Identity(spec, internal_key=workshop.internal_key, clock=workshop.clock)
+        self.replicas: list[Replica] = []
+        self.counts = Counts()
+        self.gone = Tally()
+        """What replicas counted that are no more."""
+        self.odd: dict[str, str] = {}
+        """Replicas that are held back, and why."""
+        self.version: str | None = None
+        self.changed = anyio.Event()
+        """Set, and replaced by a new one, whenever a replica changes."""
+        self.woken = anyio.Event()
+        """Set, and replaced, when somebody should look after the replicas before the time is up."""
+        self.retries, self.hedging = _budgets(spec)
+        self._by_name: dict[str, Replica] = {}
+        self._leaving: set[Replica] = set()
         self._is_closed = False
-        members = [self.identity.prepare(member) for member in spec.members for _ in range(spec.replicas)]
-        self.replicas = [
-            Replica(
-                f"{spec.name}-{number}",
-                member,
-                group=spec,
-                surroundings=surroundings,
-                clock=clock,
-                rng=rng,
-                backoff=backoff,
-                on_change=self._on_change,
-            )
-            for number, member in enumerate(members)
-        ]
-        self._slots = Slots(self.replicas, max_in_flight=spec.max_in_flight, max_waiting=spec.max_waiting, rng=rng)
+        self._up = 0
+        self._tasks: TaskGroup | None = None
+        self.slots = Slots(spec.policy, max_waiting=spec.max_waiting, clock=workshop.clock, rng=workshop.rng)
+        self._take_seats(seats(spec))
 
     def __repr__(self) -> str:
-        ready = sum(replica.is_ready for replica in self.replicas)
+        active = [replica for replica in self.replicas if not replica.is_spare]
+        ready = sum(replica.is_ready for replica in active)
         return (
-            f"<Group {self.spec.name}: {ready}/{len(self.replicas)} ready, {self._slots.in_flight} in flight, "
-            f"{self._slots.waiting} waiting>"
+            f"<Group {self.spec.name}: {ready}/{len(active)} ready, {self.slots.in_flight} in flight, "
+            f"{self.slots.waiting} waiting>"
         )
 
+    # -- life --------------------------------------------------------------------------------------------------------
+
     def start(self, tasks: TaskGroup) -> None:
+        self._tasks = tasks
         for replica in self.replicas:
-            tasks.start_soon(replica.run, name=f"replica {replica.name}")
+            tasks.start_soon(replica.run, name=f"owner of {replica.name}")
 
     def stop(self) -> None:
-        self._is_closed = True
-        self._slots.refuse_all(self._closed())
-        for replica in self.replicas:
+        """Close everything now; calls in flight are lost."""
+        self._close()
+        for replica in self.every:
             replica.stop()
 
-    async def wait_closed(self) -> None:
+    def retire(self) -> None:
+        """Take no further calls, and close when those in flight are over."""
+        self._close()
         for replica in self.replicas:
+            replica.retire(within_seconds=self.spec.call_timeout_seconds)
+
+    async def wait_closed(self) -> None:
+        for replica in self.every:
             await replica.closed.wait()
 
-    async def acquire(self) -> Replica:
-        """A replica with a slot reserved on it; whoever gets it calls `release`.
+    def configure(self, spec: GroupSpec) -> None:
+        """Other settings from now on. Replicas of members that stay go on as they are; calls in flight are finished
+        where they are."""
+        self.spec = spec
+        self.retries, self.hedging = _budgets(spec)
+        self.slots.configure(spec.policy, max_waiting=spec.max_waiting)
+        self._take_seats(seats(spec))
+        self._on_change(None)
+        self.wake()
+
+    def _close(self) -> None:
+        self._is_closed = True
+        self.slots.refuse_all(self._closed())
+        self.wake()
+
+    @property
+    def is_closed(self) -> bool:
+        return self._is_closed
+
+    # -- slots -------------------------------------------------------------------------------------------------------
+
+    def replica(self, name: str) -> Replica | None:
+        return self._by_name.get(name)
+
+    def take(
+        self,
+        *,
+        key: str | None = None,
+        avoid: Collection[str] = (),
+        exclude: Collection[str] = (),
+        prefer: str | None = None,
+    ) -> Decision | None:
+        """A slot now, or None. Starts as many replicas as there are calls at once: a single call does not wait for two
+        processes to start."""
+        self.want(self.slots.in_flight + self.slots.waiting + 1)
+        return self.slots.take(key=key, avoid=avoid, exclude=exclude, prefer=prefer)
+
+    async def wait(self, *, key: str | None = None, avoid: Collection[str] = (), prefer: str | None = None) -> Decision:
+        """A slot as soon as there is one; whoever gets it calls `slots.finish`.
 
         Raises `Unavailable` at once when nothing is up or too many wait already, and when no slot comes free in time.
         """
-        # As many replicas as there are calls at once: a single call does not wait for two processes to start.
-        self._want(self._slots.in_flight + self._slots.waiting + 1)
-        if (replica := self._slots.take()) is not None:
-            return replica
-        self._check_up()
         try:
-            waiter = self._slots.join()
+            self.check_up()
+            waiter = self.slots.join(key=key, avoid=avoid, prefer=prefer)
         except QueueIsFull:
+            self.counts.refused += 1
             raise Unavailable(
                 f"The server {self.spec.name!r} is busy: {self.spec.max_waiting} calls wait for it already.",
                 hint="Try again later, or raise max_in_flight, max_waiting or replicas of its pool.",
                 retry_after=self._guess_wait(),
             ) from None
+        except StoaError:
+            self.counts.refused += 1
+            raise
+        self.counts.waited += 1
         limit = self.spec.acquire_timeout_seconds
         if not any(replica.is_ready for replica in self.replicas):
-            limit += self._start_seconds()
+            limit += self.start_seconds
         try:
             with anyio.move_on_after(limit):
                 return await waiter.wait()
         finally:
-            self._slots.leave(waiter)
+            self.slots.leave(waiter)
+        self.counts.refused += 1
         raise Unavailable(
             f"The server {self.spec.name!r} is busy: no slot became free within {limit:g} seconds.",
             hint="Try again later, or raise max_in_flight or replicas of its pool.",
             retry_after=self._guess_wait(),
         )
 
-    def release(self, replica: Replica) -> None:
-        self._slots.give_back(replica)
+    # -- replicas ----------------------------------------------------------------------------------------------------
 
-    async def tools(self) -> tuple[ToolInfo, ...]:
-        """What it offers, from the cache of a replica that is up. Raises why it cannot be told."""
-        replica = await self._any_ready()
-        with anyio.move_on_after(self.spec.start_timeout_seconds):
-            return await replica.list_tools()
-        raise Unavailable(
-            f"The server {self.spec.name!r} did not list its tools within {self.spec.start_timeout_seconds:g} seconds."
-        )
+    @property
+    def every(self) -> tuple[Replica, ...]:
+        """Those that are being drained included."""
+        return (*self.replicas, *self._leaving)
 
-    async def find_tool(self, name: str) -> ToolInfo:
-        """Raises `NotFound` with near matches when no replica that is up has it."""
-        known: set[str] = set()
-        for replica in self.replicas:
-            if replica.is_ready:
-                if (tool := replica.tool(name)) is not None:
-                    return tool
-                known.update(replica.tool_names)
-        replica = await self._any_ready()
-        with anyio.move_on_after(self.spec.start_timeout_seconds):
-            await replica.list_tools(not_older_than_seconds=RELIST_AFTER_SECONDS)
-        if (tool := replica.tool(name)) is not None:
-            return tool
-        raise NotFound(
-            f"The server {self.spec.name!r} has no tool {name!r}.",
-            hint=did_you_mean(name, known | set(replica.tool_names)),
-        )
+    @property
+    def usable(self) -> list[Replica]:
+        """Those that are up and offer what the group offers."""
+        return [replica for replica in self.replicas if replica.is_ready and replica.name not in self.odd]
 
-    async def status(self) -> tuple[ReplicaStatus, ...]:
-        """Starts what has not been started, waits until each replica is up or known to be down, and probes it."""
-        self._want(len(self.replicas))
-        with anyio.move_on_after(self._start_seconds()):
-            while any(replica.is_coming for replica in self.replicas):
-                await self._changed.wait()
-        found: dict[str, ReplicaStatus] = {}
-
-        async def look(replica: Replica) -> None:
-            found[replica.name] = await replica.status(probe_seconds=PROBE_SECONDS)
-
-        async with anyio.create_task_group() as tasks:
-            for replica in self.replicas:
-                tasks.start_soon(look, replica)
-        return tuple(found[replica.name] for replica in self.replicas)
-
-    def _start_seconds(self) -> float:
-        """The longest that one start, successful or not, can take."""
-        return self.spec.start_timeout_seconds + 2 * self.spec.stop_grace_seconds + PROBE_SECONDS
-
-    def _guess_wait(self) -> float:
-        """When a slot may be free, in seconds: what waits already, at the speed of the calls so far."""
-        means = [replica.mean_seconds for replica in self.replicas if replica.mean_seconds is not None]
-        mean = sum(means) / len(means) if means else 1.0
-        slots = self.spec.max_in_flight * max(1, len(self.replicas))
-        return round(min(30.0, max(0.1, mean * (1 + self._slots.waiting / slots))), 3)
-
-    async def _any_ready(self) -> Replica:
-        self._want(1)
+    async def any_ready(self) -> Replica:
+        """A replica that is up, started if need be. Raises why there is none."""
+        self.want(1)
         while True:
-            for replica in self.replicas:
-                if replica.is_ready:
-                    return replica
-            self._check_up()
-            await self._changed.wait()
+            if usable := self.usable:
+                return usable[0]
+            self.check_up()
+            await self.changed.wait()
 
-    def _want(self, count: int) -> None:
+    def want(self, count: int) -> None:
         """Have so many replicas up or coming, as far as there are that many."""
         if self._is_closed:
             raise self._closed()
-        missing = count - sum(replica.is_ready or replica.is_coming for replica in self.replicas)
+        if self._up >= count or self._up >= len(self.replicas):
+            return
+        missing = count - sum(_is_up(replica) for replica in self.replicas if not replica.is_spare)
         for replica in self.replicas:
-            if missing <= 0:
-                break
-            if not (replica.is_ready or replica.is_coming):
+            if replica.is_spare or (missing > 0 and not _is_up(replica)):
                 replica.want()
-                missing -= replica.is_coming
+                missing -= not replica.is_spare and replica.is_coming
+        self._count_up()
 
-    def _check_up(self) -> None:
-        """Raise why, when no replica is up or coming."""
-        if not any(replica.is_ready or replica.is_coming for replica in self.replicas):
+    def check_up(self) -> None:
+        """Raise why, when no replica is up, or will be while anybody would wait for it."""
+        patience = self.spec.acquire_timeout_seconds
+        if not any(
+            replica.is_ready or (replica.is_coming and replica.retry_after <= patience) for replica in self.replicas
+        ):
             raise self._why_down()
+        ready = {replica.name for replica in self.usable}
+        ejected = self.slots.balancer.ejected
+        if (
+            ready
+            and ready.issubset(ejected)
+            and not self.slots.in_flight
+            and not self.slots.balancer.due_probes(self._now)
+        ):
+            raise Unavailable(
+                f"All replicas of the server {self.spec.name!r} failed too often; they are left alone for a moment.",
+                hint=self._health_reason(next(iter(ready))),
+                retry_after=round(max(0.1, (self.slots.balancer.next_probe_at() or 0.0) - self._now), 3),
+            )
+
+    @property
+    def start_seconds(self) -> float:
+        """The longest that one start, successful or not, can take."""
+        return self.spec.start_timeout_seconds + 2 * self.spec.stop_grace_seconds + START_SLACK_SECONDS
+
+    def wake(self) -> None:
+        self.woken.set()
+        self.woken = anyio.Event()
+
+    def see_versions(self) -> None:
+        """Decide anew which tools count, and who is held back for offering others."""
+        ready = [(replica.name, replica.life.version) for replica in self.replicas if replica.is_ready and replica.life]
+        self.version = common_version([version for _, version in ready], present=self.version)
+        self.odd = {
+            name: "It offers other tools than the rest of its group; it gets no calls until they agree."
+            for name, version in ready
+            if version != self.version
+        }
+        for replica in self.replicas:
+            connection = replica.connection
+            self.slots.set_ready(
+                replica.name,
+                replica.is_ready and replica.name not in self.odd,
+                wants_affinity=self.spec.affinity == "auto" and connection is not None and connection.is_session,
+            )
+
+    @property
+    def _now(self) -> float:
+        return self.workshop.clock.monotonic()
+
+    def _health_reason(self, name: str) -> str:
+        return self.slots.balancer.health(name, self._now).reason
+
+    def _take_seats(self, wanted: list[Seat]) -> None:
+        kept, fresh, left = place(wanted, self.replicas)
+        for replica in left:
+            self._dismiss(replica)
+        names = {replica.name for replica in (*self.replicas, *self._leaving)}
+        replicas: list[Replica] = []
+        for number, seat in enumerate(wanted):
+            replica = kept.get(number) or self._open_seat(seat, _free_name(self.spec.name, names))
+            names.add(replica.name)
+            replica.group = self.spec
+            replicas.append(replica)
+            self.slots.add(replica.name, weight=seat.weight, tier=seat.tier, max_in_flight=self.spec.max_in_flight)
+        self.replicas = replicas
+        self._by_name = {replica.name: replica for replica in replicas}
+        if self._tasks is not None:
+            for number in fresh:
+                self._tasks.start_soon(replicas[number].run, name=f"owner of {replicas[number].name}")
+        self._count_up()
+
+    def _open_seat(self, seat: Seat, name: str) -> Replica:
+        shop = self.workshop
+        return Replica(
+            name,
+            seat.member,
+            self.identity.prepare(seat.member),
+            group=self.spec,
+            is_spare=seat.is_spare,
+            surroundings=shop.surroundings,
+            gate=shop.gate,
+            clock=shop.clock,
+            rng=shop.rng,
+            backoff=shop.backoff,
+            open_connection=shop.open_connection,
+            on_change=self._on_change,
+            on_notice=self._on_notice,
+        )
+
+    def _dismiss(self, replica: Replica) -> None:
+        self.slots.remove(replica.name)
+        self.odd.pop(replica.name, None)
+        self._leaving.add(replica)
+        replica.retire(within_seconds=self.spec.call_timeout_seconds)
+        if self._tasks is not None:
+            self._tasks.start_soon(self._see_off, replica)
+
+    async def _see_off(self, replica: Replica) -> None:
+        await replica.closed.wait()
+        self._leaving.discard(replica)
+        self.gone.merge(replica.tally)
+
+    def _guess_wait(self) -> float:
+        """When a slot may be free, in seconds: what waits already, at the speed of the calls so far."""
+        health = self.slots.balancer.health
+        means = [health(replica.name, self._now).ewma_seconds for replica in self.replicas]
+        known = [mean for mean in means if mean is not None]
+        mean = sum(known) / len(known) if known else 1.0
+        places = self.spec.max_in_flight * max(1, len(self.replicas))
+        return round(min(30.0, max(0.1, mean * (1 + self.slots.waiting / places))), 3)
 
     def _why_down(self) -> StoaError:
         error = next((replica.error for replica in self.replicas if replica.error is not None), None)
         if error is None:
             return self._closed()
-        wait = round(min(replica.retry_after for replica in self.replicas), 3) or None
+        wait = round(min((replica.retry_after for replica in self.replicas), default=0.0), 3) or None
         # A fresh one each time: several callers raise it, and each adds its own traceback.
         return type(error)(
             error.message,
@@ -210,12 +357,47 @@ class Group:
     def _closed(self) -> StoaError:
         return Unavailable(f"The pool that holds the server {self.spec.name!r} is closed.")
 
-    def _on_change(self) -> None:
-        self._changed.set()
-        self._changed = anyio.Event()
-        self._slots.serve()
-        if self._slots.waiting:
+    def _count_up(self) -> None:
+        self._up = sum(map(_is_up, self.replicas))
+
+    def _on_change(self, replica: Replica | None) -> None:
+        if replica is not None and replica.name not in self._by_name:
+            return
+        before = self.version
+        self.see_versions()
+        self._count_up()
+        self.changed.set()
+        self.changed = anyio.Event()
+        self.slots.serve()
+        if self.slots.waiting:
             try:
-                self._check_up()
+                self.check_up()
             except StoaError as error:
-                self._slots.refuse_all(error)
+                self.slots.refuse_all(error)
+        self.wake()
+        self.workshop.on_change(self.spec.name, "servers")
+        if self.version is not None and before != self.version:
+            self.workshop.on_change(self.spec.name, "tools")
+
+    def _on_notice(self, replica: Replica, method: str, params: Mapping[str, Any]) -> None:
+        if (kind := KINDS.get(method)) is not None:
+            self.workshop.on_change(self.spec.name, kind)
+
+
+def _is_up(replica: Replica) -> bool:
+    return replica.is_ready or replica.is_coming
+
+
+def _free_name(group: str, taken: Collection[str]) -> str:
+    number = 0
+    while f"{group}-{number}" in taken:
+        number += 1
+    return f"{group}-{number}"
+
+
+def _budgets(spec: GroupSpec) -> tuple[Budget, Hedging]:
+    retry, hedge = spec.policy.retry, spec.policy.hedge
+    return (
+        Budget(retry.budget_share if retry.attempts > 1 else 0.0, floor_per_second=retry.budget_floor_per_second),
+        Hedging(quantile=hedge.quantile, min_calls=hedge.min_calls, budget_share=hedge.budget_share, is_on=hedge.is_on),
+    )

@@ -1,47 +1,65 @@
-"""The face of the room: servers by name, tools called on whichever replica is free.
+"""The face of the room: servers by name, requests answered by whichever replica is best.
 
 async with Pool(read_config(path, os.environ), internal_key=None) as pool:
     served = await pool.call(ToolCall(ToolRef("content", "search_documents"), {"query": "…"}), principal=LOCAL)
 """
 
-import math
 import os
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
 
-from pool.asking import ask, in_time
+from pool.asking import in_time
 from pool.catalogue import Catalogue, ToolInfo
-from pool.group import Group
+from pool.group import Told, Workshop
+from pool.life import Open
+from pool.listening import Heard, listening
 from pool.nearby import did_you_mean
-from pool.spec import GroupSpec, HttpSpec
-from pool.status import ReplicaStatus, Served
-from pool.wire.answers import ResourceContent
-from pool.wire.connect import Surroundings
-from pool.wire.http import HttpPool
+from pool.offer import Offer
+from pool.reporting import group_stats, probe
+from pool.request import Passed
+from pool.samples import samples
+from pool.seats import Changes, compare
+from pool.spawning import MAX_STARTS, SpawnGate
+from pool.spec import GroupSpec, HttpSpec, SseSpec
+from pool.status import ReplicaStatus, Served, Stats
+from pool.trace import Trace, TraceRing
+from pool.upstream import Upstream
+from pool.verdict import after_refusal
+from pool.wire.answers import ResourceContent, completions, resource_contents, tool_result
+from pool.wire.asker import HOST, Asker
+from pool.wire.connect import Surroundings, open_connection
+from pool.wire.failures import Refusal
+from pool.wire.http_pool import HttpPool
 from pool.wire.reading import check_sendable
 from stoa.clock import Clock, SystemClock
 from stoa.errors import BadInput, Denied, NotFound, StoaError
 from stoa.principal import Principal
 from stoa.resilience.backoff import Backoff
+from stoa.telemetry import Sample
 from stoa.tools import Progress, ToolCall, ToolCaller, ToolResult
 from stoa.wire import MAX_HOPS
 
 __all__ = ["Pool"]
 
+T = TypeVar("T")
+
 CLOSE_SECONDS: Final = 5.0
 """What closing may take besides the grace that children get."""
+PROBE_SECONDS: Final = 5.0
 
 
 class Pool:
     """Servers start when they are first needed, and end, with all their processes, when the block is left.
 
     `internal_key` signs who calls, for servers that are trusted. `environ` is where children get PATH and HOME from.
+    At most `max_starts` processes are being started at a time. `connect` opens connections (tests bring their own).
     """
 
     def __init__(
@@ -53,50 +71,55 @@ class Pool:
         rng: random.Random | None = None,
         backoff: Backoff | None = None,
         environ: Mapping[str, str] | None = None,
+        max_starts: int = MAX_STARTS,
+        connect: Open = open_connection,
     ) -> None:
-        specs = tuple(groups)
-        self._clock = clock or SystemClock()
-        self._http = HttpPool(max_connections=_connections(specs))
-        surroundings = Surroundings(http=self._http, environ=os.environ if environ is None else environ)
-        self._groups: dict[str, Group] = {}
-        for spec in specs:
-            if spec.name in self._groups:
-                raise BadInput(f"Two servers have the name {spec.name!r}.")
-            self._groups[spec.name] = Group(
-                spec,
-                surroundings=surroundings,
-                internal_key=internal_key,
-                clock=self._clock,
-                rng=rng or random.Random(),  # noqa: S311 - chooses among equals, guards nothing
-                backoff=backoff or Backoff(),
-            )
+        specs = _by_name(groups)
+        rng = rng or random.Random()  # noqa: S311 - chooses among equals, guards nothing
+        self._http = HttpPool(max_connections=_connections(specs.values()))
+        self._ring = TraceRing()
+        self._told: list[Told] = []
+        self._workshop = Workshop(
+            surroundings=Surroundings(http=self._http, environ=os.environ if environ is None else environ),
+            internal_key=internal_key,
+            clock=clock or SystemClock(),
+            rng=rng,
+            backoff=backoff or Backoff(),
+            gate=SpawnGate(max_starts=max_starts, rng=rng),
+            ring=self._ring,
+            open_connection=connect,
+            on_change=self._changed,
+        )
+        self._upstreams = {name: Upstream(spec, self._workshop) for name, spec in specs.items()}
+        self._leaving: set[Upstream] = set()
         self._tasks: TaskGroup | None = None
 
     def __repr__(self) -> str:
         state = "closed" if self._tasks is None else "open"
-        return f"<Pool {state}{''.join(f' {group!r}' for group in self._groups.values())}>"
+        return f"<Pool {state}{''.join(f' {upstream!r}' for upstream in self._upstreams.values())}>"
 
     @property
     def servers(self) -> tuple[str, ...]:
-        return tuple(self._groups)
+        return tuple(self._upstreams)
 
     async def __aenter__(self) -> Self:
         self._tasks = await anyio.create_task_group().__aenter__()
-        for group in self._groups.values():
-            group.start(self._tasks)
+        for upstream in self._upstreams.values():
+            upstream.start(self._tasks)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._tasks is not None
+        groups = [upstream.group for upstream in (*self._upstreams.values(), *self._leaving)]
         # Shielded: a block that is cancelled or fails must leave no process behind either. Bounded all the same.
         with anyio.CancelScope(shield=True):
-            for group in self._groups.values():
+            for group in groups:
                 group.stop()
-            grace = max((group.spec.stop_grace_seconds for group in self._groups.values()), default=0.0)
+            grace = max((group.spec.stop_grace_seconds for group in groups), default=0.0)
             with anyio.move_on_after(2 * grace + CLOSE_SECONDS):
-                for group in self._groups.values():
+                for group in groups:
                     await group.wait_closed()
         self._tasks.cancel_scope.cancel()
         try:
@@ -107,27 +130,87 @@ class Pool:
             with anyio.CancelScope(shield=True):
                 await self._http.aclose()
 
+    # -- requests, raw -----------------------------------------------------------------------------------------------
+
+    async def request(
+        self,
+        server: str,
+        method: str,
+        params: dict[str, Any],
+        *,
+        principal: Principal,
+        hops: int = 0,
+        progress: Progress | None = None,
+        asker: Asker = HOST,
+        timeout_seconds: float | None = None,
+        prefer: str | None = None,
+    ) -> Passed:
+        """Pass a request on as it is; the answer is raw, too. `_meta` tells trusted servers who calls; what it says
+        under `io.stoa/` from outside is dropped.
+
+        `prefer` is the replica to use if it can be used. Raises errors of ours, and `Refusal` (code, message, data)
+        when the server itself answered with an error of the protocol.
+        """
+        upstream = self._upstream(server)
+        _check_hops(hops)
+        return await upstream.request(
+            method,
+            params,
+            principal=principal,
+            hops=hops,
+            progress=progress,
+            asker=asker,
+            timeout_seconds=timeout_seconds,
+            prefer=prefer,
+        )
+
+    def listen(
+        self, server: str, *, filter: Mapping[str, Any], principal: Principal, hops: int = 0
+    ) -> AbstractAsyncContextManager[AsyncIterator[Heard]]:
+        """Notifications of a server, as the `notifications` of `subscriptions/listen` name them, until the block is
+        left: `async with pool.listen(…) as heard: async for method, params in heard: …`. Survives the loss of a
+        replica; everything in the filter is then told as changed."""
+        _check_hops(hops)
+        return listening(self._upstream(server).group, filter=filter, principal=principal, hops=hops)
+
+    # -- what there is -----------------------------------------------------------------------------------------------
+
+    async def offer(self, server: str) -> Offer:
+        """What a server offers; what was known once is given, marked stale, while it is away. Raises why it is not
+        known, after `start_timeout_seconds` at most."""
+        return await self._upstream(server).shelf.offer()
+
+    async def offers(self) -> tuple[Mapping[str, Offer], Mapping[str, StoaError]]:
+        """All of them, asked at the same time, and why some are not known. Nobody waits for one longer than for the
+        slowest that answers in its time."""
+        return await _each(self._upstreams, lambda upstream: upstream.shelf.offer())
+
+    def peek(self, server: str) -> Offer | None:
+        """What is known of a server, without asking it."""
+        return self._upstream(server).shelf.peek()
+
+    def on_change(self, callback: Told) -> Callable[[], None]:
+        """Have `callback(server, what)` called when something changes: `tools`, `prompts` or `resources` of a server,
+        or `servers`: whether and how it is up. It must not block; what is returned ends it."""
+        self._told.append(callback)
+
+        def stop() -> None:
+            with suppress(ValueError):
+                self._told.remove(callback)
+
+        return stop
+
     async def tools(self, server: str | None = None) -> Catalogue:
         """The tools of one server or of all, asked at the same time; who does not answer in time is listed with why."""
-        groups = [self._group(server)] if server is not None else list(self._groups.values())
-        found: dict[str, tuple[ToolInfo, ...]] = {}
-        unreachable: dict[str, StoaError] = {}
-
-        async def look(group: Group) -> None:
-            try:
-                found[group.spec.name] = await group.tools()
-            except StoaError as error:
-                unreachable[group.spec.name] = error
-
-        async with anyio.create_task_group() as tasks:
-            for group in groups:
-                tasks.start_soon(look, group)
-        names = [group.spec.name for group in groups]
+        asked = self._upstreams if server is None else {server: self._upstream(server)}
+        found, unreachable = await _each(asked, lambda upstream: upstream.shelf.tools())
         return Catalogue(
-            tools=tuple(tool for name in names for tool in found.get(name, ())),
-            unreachable=tuple((name, str(unreachable[name])) for name in names if name in unreachable),
-            errors=tuple(unreachable[name] for name in names if name in unreachable),
+            tools=tuple(tool for name in asked for tool in found.get(name, ())),
+            unreachable=tuple((name, str(unreachable[name])) for name in asked if name in unreachable),
+            errors=tuple(unreachable[name] for name in asked if name in unreachable),
         )
+
+    # -- requests, with typed answers --------------------------------------------------------------------------------
 
     async def call(
         self,
@@ -138,83 +221,153 @@ class Pool:
         progress: Progress | None = None,
         hops: int = 0,
     ) -> Served:
-        """Call a tool on whichever replica is free. `hops`: servers that this call has already passed through.
+        """Call a tool on whichever replica is best. `hops`: servers that this call has already passed through.
 
         Raises `NotFound`, `Unavailable`, `OutcomeUnknown`, `Denied`, `BadInput` or `Fault`; a tool's own failure is a
         result with `is_error`.
         """
-        group = self._group(call.ref.server)
+        upstream, what = self._upstream(call.ref.server), str(call.ref)
         _check_hops(hops)
-        check_sendable(call.arguments, f"The arguments of {call.ref}")
-        give_up_at = math.inf if timeout_seconds is None else anyio.current_time() + timeout_seconds
-        tool = await in_time(group.find_tool(call.ref.tool), give_up_at, what=str(call.ref))
-        result, replica, seconds = await ask(
-            group,
-            lambda connection, meta: connection.call_tool(call.ref.tool, call.arguments, meta=meta, progress=progress),
-            what=str(call.ref),
-            may_repeat=group.spec.trusted and tool.may_repeat,
+        check_sendable(call.arguments, f"The arguments of {what}")
+        started = anyio.current_time()
+        tool = await _find(upstream, call, timeout_seconds)
+        left = None if timeout_seconds is None else max(0.0, timeout_seconds - (anyio.current_time() - started))
+        passed = await self._ask(
+            upstream,
+            "tools/call",
+            {"name": call.ref.tool, "arguments": dict(call.arguments)},
+            what,
             principal=principal,
             hops=hops,
-            give_up_at=give_up_at,
-            clock=self._clock,
+            progress=progress,
+            timeout_seconds=left,
+            tool=tool,
         )
-        return Served(result=result, replica=replica, latency_seconds=seconds)
+        result = tool_result(passed.result, server=upstream.name, protocol=passed.protocol)
+        if (check := upstream.shelf.check(tool)) is not None:
+            check.check(result, server=upstream.name, tool=call.ref.tool)
+        return Served(result=result, replica=passed.replica, latency_seconds=passed.latency_seconds)
 
     async def read_resource(
         self, server: str, uri: str, *, principal: Principal, hops: int = 0
     ) -> tuple[ResourceContent, ...]:
         """The contents of a resource. Raises `NotFound` and the errors of `call`."""
+        upstream, what = self._upstream(server), f"The resource {uri!r}"
         _check_hops(hops)
         check_sendable(uri, f"The address {uri!r}")
-        contents, _, _ = await ask(
-            self._group(server),
-            lambda connection, meta: connection.read_resource(uri, meta=meta),
-            what=f"The resource {uri!r}",
-            may_repeat=True,  # the protocol has no reading that writes
-            principal=principal,
-            hops=hops,
-            clock=self._clock,
-        )
-        return contents
+        passed = await self._ask(upstream, "resources/read", {"uri": uri}, what, principal=principal, hops=hops)
+        return resource_contents(passed.result, server=server, protocol=passed.protocol)
 
     async def complete(
         self, server: str, template: str, argument: str, prefix: str, *, principal: Principal, hops: int = 0
     ) -> tuple[str, ...]:
         """What may be meant by the beginning of an argument of a resource template."""
+        upstream, what = self._upstream(server), f"The completion of {argument!r}"
         _check_hops(hops)
-        check_sendable((template, argument, prefix), f"The completion of {argument!r}")
-        values, _, _ = await ask(
-            self._group(server),
-            lambda connection, meta: connection.complete(template, argument, prefix, meta=meta),
-            what=f"The completion of {argument!r}",
-            may_repeat=True,
-            principal=principal,
-            hops=hops,
-            clock=self._clock,
-        )
-        return values
-
-    async def status(self) -> tuple[ReplicaStatus, ...]:
-        """Every replica, after starting what has not been started and probing what is up."""
-        found: dict[str, tuple[ReplicaStatus, ...]] = {}
-
-        async def look(group: Group) -> None:
-            found[group.spec.name] = await group.status()
-
-        async with anyio.create_task_group() as tasks:
-            for group in self._groups.values():
-                tasks.start_soon(look, group)
-        return tuple(line for name in self._groups for line in found[name])
+        check_sendable((template, argument, prefix), what)
+        params = {
+            "ref": {"type": "ref/resource", "uri": template},
+            "argument": {"name": argument, "value": prefix},
+        }
+        passed = await self._ask(upstream, "completion/complete", params, what, principal=principal, hops=hops)
+        return completions(passed.result, server=server, protocol=passed.protocol)
 
     def caller(self, principal: Principal, *, hops: int = 0) -> ToolCaller:
         """This pool as a server of ours sees it: calls on behalf of one principal."""
         return _Caller(self, principal, hops)
 
-    def _group(self, server: str) -> Group:
-        group = self._groups.get(server)
-        if group is None:
-            raise NotFound(f"There is no server {server!r}.", hint=did_you_mean(server, self._groups))
-        return group
+    # -- how it goes -------------------------------------------------------------------------------------------------
+
+    async def status(self) -> tuple[ReplicaStatus, ...]:
+        """Every replica, after starting what has not been started and probing what is up."""
+        found, errors = await _each(
+            self._upstreams, lambda upstream: probe(upstream.group, within_seconds=PROBE_SECONDS)
+        )
+        for error in errors.values():
+            raise error
+        return tuple(line for name in self._upstreams if name in found for line in found[name])
+
+    def stats(self) -> Stats:
+        """Everything that is counted, by server and replica. Asks nobody."""
+        return Stats(
+            groups=tuple(
+                group_stats(upstream.group, is_offer_known=upstream.shelf.peek() is not None)
+                for upstream in self._upstreams.values()
+            )
+        )
+
+    def samples(self) -> Iterable[Sample]:
+        """The same as series for Prometheus (`stoa.telemetry.POOL_HELP`)."""
+        return samples(upstream.group for upstream in self._upstreams.values())
+
+    def trace(self, n: int = 100) -> tuple[Trace, ...]:
+        """The last attempts, the newest last: which replica, why, what the others scored, and what came of it."""
+        return self._ring.last(n)
+
+    def stderr(self, server: str) -> Mapping[str, tuple[str, ...]]:
+        """The last lines that the processes of a server wrote there, by replica, with secrets masked."""
+        replicas = self._upstream(server).group.replicas
+        return {replica.name: replica.connection.stderr() for replica in replicas if replica.connection is not None}
+
+    # -- another configuration ---------------------------------------------------------------------------------------
+
+    async def reconfigure(self, groups: Iterable[GroupSpec]) -> Changes:
+        """Have these groups from now on. Calls in flight are finished where they are; what only another setting
+        changes keeps its processes. Raises `BadInput`, and then nothing is changed."""
+        new = _by_name(groups)
+        changes = compare({name: upstream.group.spec for name, upstream in self._upstreams.items()}, new)
+        old = self._upstreams
+        self._upstreams = {name: self._with(old.get(name), spec) for name, spec in new.items()}
+        for name, upstream in old.items():
+            if self._upstreams.get(name) is not upstream:
+                self._dismiss(upstream)
+        for name in (*changes.added, *changes.removed, *changes.changed):
+            self._changed(name, "servers")
+        return changes
+
+    def _with(self, upstream: Upstream | None, spec: GroupSpec) -> Upstream:
+        # A key is given to a child when it starts, so trust is not a setting that can change while it runs.
+        if upstream is not None and upstream.group.spec.trusted == spec.trusted:
+            if upstream.group.spec != spec:
+                upstream.group.configure(spec)
+            return upstream
+        fresh = Upstream(spec, self._workshop)
+        if self._tasks is not None:
+            fresh.start(self._tasks)
+        return fresh
+
+    def _dismiss(self, upstream: Upstream) -> None:
+        if self._tasks is None:
+            return
+        self._leaving.add(upstream)
+        upstream.group.retire()
+
+        async def see_off() -> None:
+            await upstream.group.wait_closed()
+            self._leaving.discard(upstream)
+
+        self._tasks.start_soon(see_off)
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _changed(self, server: str, what: str) -> None:
+        upstream = self._upstreams.get(server)
+        if upstream is not None:
+            upstream.shelf.touch(what)
+        for told in tuple(self._told):
+            told(server, what)
+
+    async def _ask(self, upstream: Upstream, method: str, params: dict[str, Any], what: str, **options: Any) -> Passed:
+        try:
+            return await upstream.request(method, params, what=what, **options)
+        except Refusal as refusal:
+            raise after_refusal(refusal, what, server=upstream.name) from refusal
+
+    def _upstream(self, server: str) -> Upstream:
+        upstream = self._upstreams.get(server)
+        if upstream is None:
+            raise NotFound(f"There is no server {server!r}.", hint=did_you_mean(server, self._upstreams))
+        return upstream
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +385,41 @@ class _Caller:
         return served.result
 
 
+async def _find(upstream: Upstream, call: ToolCall, timeout_seconds: float | None) -> ToolInfo:
+    finding = upstream.shelf.find_tool(call.ref.tool)
+    if timeout_seconds is None:
+        return await finding
+    return await in_time(finding, anyio.current_time() + timeout_seconds, what=str(call.ref))
+
+
+async def _each(
+    upstreams: Mapping[str, Upstream], ask: Callable[[Upstream], Awaitable[T]]
+) -> tuple[Mapping[str, T], Mapping[str, StoaError]]:
+    """Ask all at the same time; what each answered, and why some did not."""
+    found: dict[str, T] = {}
+    errors: dict[str, StoaError] = {}
+
+    async def look(name: str, upstream: Upstream) -> None:
+        try:
+            found[name] = await ask(upstream)
+        except StoaError as error:
+            errors[name] = error
+
+    async with anyio.create_task_group() as tasks:
+        for name, upstream in upstreams.items():
+            tasks.start_soon(look, name, upstream)
+    return {name: found[name] for name in upstreams if name in found}, errors
+
+
+def _by_name(groups: Iterable[GroupSpec]) -> dict[str, GroupSpec]:
+    specs: dict[str, GroupSpec] = {}
+    for spec in groups:
+        if spec.name in specs:
+            raise BadInput(f"Two servers have the name {spec.name!r}.")
+        specs[spec.name] = spec
+    return specs
+
+
 def _check_hops(hops: int) -> None:
     if hops > MAX_HOPS:
         raise Denied(
@@ -246,5 +434,5 @@ def _connections(specs: Iterable[GroupSpec]) -> int:
         spec.replicas * (spec.max_in_flight + 2)
         for spec in specs
         for member in spec.members
-        if isinstance(member, HttpSpec)
+        if isinstance(member, HttpSpec | SseSpec)
     )

@@ -1,259 +1,288 @@
-"""One replica: an owner task that opens its connection, holds it while it lives, and opens it again after a crash.
+"""One replica: a place that has a connection whenever it is needed, opens it again after a crash, and replaces it,
+successor first, when it has served its time.
 
-An MCP session is entered and left by the same task, so only `run` touches its lifetime; others call over it and tell
-the owner what they want through events. A slot is a number here; who gets one is decided in `group`.
+Each connection is a `Life` with a task of its own; two can be there at once while one takes over from the other. Slots
+are counted by the group's balancer, under the replica's name.
 """
 
-import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import anyio
+from anyio.abc import TaskGroup
 
 from pool.catalogue import ToolInfo
+from pool.life import Life, Open
+from pool.recycling import why_idle, why_recycle
+from pool.spawning import SpawnGate
 from pool.spec import GroupSpec, MemberSpec
-from pool.status import ReplicaState, ReplicaStatus
-from pool.wire.connect import Surroundings, open_connection
+from pool.tally import Outcome, Tally
+from pool.wire.connect import Surroundings
 from pool.wire.connection import Connection
-from pool.wire.failures import Lost, Refusal, first_cause
 from stoa.clock import Clock
 from stoa.errors import StoaError, Unavailable
 from stoa.resilience.backoff import Backoff
 
-__all__ = ["Replica"]
+__all__ = ["Phase", "Replica"]
 
-_log = logging.getLogger(__name__)
-
-SMOOTHING = 0.2
+Phase = Literal["idle", "starting", "ready", "restarting", "down", "closed"]
+"""`restarting`: it was up and is being started again; `down`: it could not be started, the next use tries again."""
 
 
 class Replica:
-    """State that others read; `in_flight` is changed by the group alone."""
+    """State that others read. `member` is the spec as configured, `spec` with what its child needs of us."""
 
     def __init__(
         self,
         name: str,
+        member: MemberSpec,
         spec: MemberSpec,
         *,
         group: GroupSpec,
+        is_spare: bool,
         surroundings: Surroundings,
+        gate: SpawnGate,
         clock: Clock,
         rng: random.Random,
         backoff: Backoff,
-        on_change: Callable[[], None],
+        open_connection: Open,
+        on_change: Callable[["Replica"], None],
+        on_notice: Callable[["Replica", str, Mapping[str, Any]], None],
     ) -> None:
         self.name = name
+        self.member = member
         self.spec = spec
-        self.state: ReplicaState = "idle"
-        self.in_flight = 0
-        self.calls = 0
-        self.failures = 0
-        self.mean_seconds: float | None = None
-        self.connection: Connection | None = None
+        self.group = group
+        self.is_spare = is_spare
+        self.phase: Phase = "idle"
+        self.tally = Tally()
+        self.life: Life | None = None
         self.error: StoaError | None = None
+        self.reason = ""
+        self.was_up = False
+        self.probe_failures = 0
+        self.used_at = clock.monotonic()
         self.closed = anyio.Event()
-        self._tools: dict[str, ToolInfo] = {}
-        self._group = group
+        self._coming: Life | None = None
+        self._lives: set[Life] = set()
         self._surroundings = surroundings
+        self._gate = gate
         self._clock = clock
         self._rng = rng
         self._backoff = backoff
+        self._open = open_connection
         self._on_change = on_change
+        self._on_notice = on_notice
+        self._share = rng.random()
         self._failures_in_row = 0
         self._retry_at = 0.0
-        self._go = anyio.Event()
+        self._is_hung = False
+        self._recycle_at = 0.0
         self._stopping = anyio.Event()
-        self._starting: anyio.CancelScope | None = None
-        self._is_stale = False
-        self._listed_at = 0.0
-        self._listing = anyio.Lock()
+        self._tasks: TaskGroup | None = None
 
     def __repr__(self) -> str:
         spoken = f", {self.connection.protocol}" if self.connection is not None else ""
-        return f"<Replica {self.name} {self.state}, {self.in_flight}/{self._group.max_in_flight} in flight{spoken}>"
+        return f"<Replica {self.name} {self.phase}{spoken}, {self.tally.calls} calls>"
+
+    @property
+    def connection(self) -> Connection | None:
+        return self.life.connection if self.life is not None else None
 
     @property
     def is_ready(self) -> bool:
-        return self.state == "ready" and self.connection is not None and not self.connection.lost.is_set()
+        return self.life is not None and self.life.is_up
 
     @property
     def is_coming(self) -> bool:
         """Whether waiting for it makes sense."""
-        return self.state in ("starting", "restarting") or (self.state == "ready" and not self.is_ready)
+        return self.phase in ("starting", "restarting") or (self.phase == "ready" and not self.is_ready)
 
     @property
     def retry_after(self) -> float:
+        """Seconds until the next start is tried."""
         return max(0.0, self._retry_at - self._clock.monotonic())
+
+    @property
+    def tools(self) -> tuple[ToolInfo, ...]:
+        return self.life.tools if self.life is not None else ()
+
+    @property
+    def is_busy(self) -> bool:
+        return any(life.in_flight for life in self._lives)
 
     def want(self) -> None:
         """Somebody needs it: start it, unless it is up or was just found not to start."""
-        if self.state == "idle" or (self.state == "down" and self.retry_after == 0.0):
-            self.state = "starting"
-            self._go.set()
-
-    def stop(self) -> None:
-        """Tell the owner to end: what is up is closed in order, a start is broken off."""
-        self._stopping.set()
-        self._go.set()
-        if self.connection is None and self._starting is not None:
-            self._starting.cancel()
-
-    def count(self, *, is_good: bool, seconds: float) -> None:
-        """One call is over."""
-        self.calls += 1
-        if not is_good:
-            self.failures += 1
-            return
-        self._failures_in_row = 0
-        mean = self.mean_seconds
-        self.mean_seconds = seconds if mean is None else mean + SMOOTHING * (seconds - mean)
-
-    def tool(self, name: str) -> ToolInfo | None:
-        return self._tools.get(name)
-
-    @property
-    def tool_names(self) -> tuple[str, ...]:
-        return tuple(self._tools)
-
-    def tools_changed(self) -> None:
-        self._is_stale = True
-
-    async def list_tools(self, *, not_older_than_seconds: float | None = None) -> tuple[ToolInfo, ...]:
-        """The tools, asked again when the server said that they changed, or when what is known is too old."""
-        async with self._listing:
-            age = self._clock.monotonic() - self._listed_at
-            is_old = not_older_than_seconds is not None and age > not_older_than_seconds
-            if self.connection is not None and (self._is_stale or is_old):
-                self._is_stale = False
-                try:
-                    await self._list(self.connection)
-                except BaseException:
-                    self._is_stale = True
-                    raise
-        return tuple(self._tools.values())
-
-    async def status(self, *, probe_seconds: float) -> ReplicaStatus:
-        """How it is now; a replica that is up is asked a small question, and its time taken."""
-        connection, latency, reason = self.connection, None, ""
-        if connection is not None:
-            started = self._clock.monotonic()
-            try:
-                with anyio.fail_after(probe_seconds):
-                    await connection.ping()
-                latency = self._clock.monotonic() - started
-            except TimeoutError:
-                reason = f"It did not answer a probe within {probe_seconds:g} seconds."
-            except (StoaError, Lost, Refusal) as error:
-                reason = str(error)
-        elif self.error is not None:
-            reason = str(self.error)
-        return ReplicaStatus(
-            server=self._group.name,
-            replica=self.name,
-            state=self.state,
-            era=None if connection is None else "modern" if connection.is_modern else "legacy",
-            protocol=connection.protocol if connection is not None else None,
-            version=connection.server_version if connection is not None else None,
-            latency_seconds=latency,
-            in_flight=self.in_flight,
-            calls=self.calls,
-            failures=self.failures,
-            reason=reason,
-        )
-
-    async def run(self) -> None:
-        """The owner. Never raises: what goes wrong is state, and the pool's other replicas go on."""
-        try:
-            while not self._stopping.is_set():
-                await self._go.wait()
-                self._go = anyio.Event()
-                while self.state in ("starting", "restarting") and not self._stopping.is_set():
-                    await self._live()
-        finally:
-            self.state = "closed"
-            self.connection = None
-            self.closed.set()
-            self._on_change()
-
-    async def _live(self) -> None:
-        """From one start to its end."""
-        was_ready = False
-        error: StoaError | None = None
-        try:
-            with anyio.CancelScope(deadline=anyio.current_time() + self._group.start_timeout_seconds) as starting:
-                self._starting = starting
-                async with open_connection(
-                    self.spec,
-                    server=self._group.name,
-                    surroundings=self._surroundings,
-                    grace_seconds=self._group.stop_grace_seconds,
-                    on_tools_changed=self.tools_changed,
-                ) as connection:
-                    await self._list(connection)
-                    starting.deadline = float("inf")
-                    was_ready = True
-                    self.connection, self.error, self.state = connection, None, "ready"
-                    self._on_change()
-                    await self._until_over(connection)
-                    if connection.lost.is_set():
-                        error = Unavailable(
-                            f"The server {self._group.name!r} went away. {connection.explain()}".strip()
-                        )
-                    self._leave()
-            if starting.cancelled_caught:
-                error = self._too_late()
-        except Exception as failure:  # noqa: BLE001 - owner task: a library's surprise costs this replica only
-            error = self._judge(first_cause(failure))
-        await self._after(error, was_ready=was_ready)
-
-    def _judge(self, cause: BaseException) -> StoaError:
-        """What ended the session, for people. Task groups wrap it on the way here; `cause` is what was inside."""
-        if isinstance(cause, StoaError):
-            return cause
-        if isinstance(cause, Lost | Refusal):
-            return Unavailable(f"The server {self._group.name!r} did not list its tools: {cause}")
-        words = f"{type(cause).__name__}: {str(cause)[:300]}"
-        _log.warning("replica %s ended unexpectedly: %s", self.name, words)
-        _log.debug("replica %s", self.name, exc_info=cause)
-        return Unavailable(f"The connection to the server {self._group.name!r} failed: {words}")
-
-    async def _list(self, connection: Connection) -> None:
-        self._tools = {tool.ref.tool: tool for tool in await connection.list_tools()}
-        self._listed_at = self._clock.monotonic()
-
-    async def _until_over(self, connection: Connection) -> None:
-        async with anyio.create_task_group() as tasks:
-
-            async def watch(event: anyio.Event) -> None:
-                await event.wait()
-                tasks.cancel_scope.cancel()
-
-            tasks.start_soon(watch, connection.lost)
-            tasks.start_soon(watch, self._stopping)
-
-    def _leave(self) -> None:
-        """No new calls from here on, while the connection is being closed."""
-        self.connection = None
-        self.state = "closed" if self._stopping.is_set() else "restarting"
-        self._on_change()
-
-    async def _after(self, error: StoaError | None, *, was_ready: bool) -> None:
-        self.connection = None
         if self._stopping.is_set():
             return
-        self._failures_in_row += 1
-        delay = self._backoff.delay(self._failures_in_row, self._rng)
-        self._retry_at = self._clock.monotonic() + delay
-        self.error = error or Unavailable(f"The connection to the server {self._group.name!r} ended.")
-        # What was up comes back by itself; what could not be started waits until somebody needs it again.
-        self.state = "restarting" if was_ready else "down"
-        self._on_change()
-        if was_ready:
-            with anyio.move_on_after(delay):
-                await self._stopping.wait()
+        if self.phase == "idle" or (self.phase == "down" and self.retry_after == 0.0):
+            self.phase, self.reason = "starting", ""
+            self._start()
 
-    def _too_late(self) -> StoaError:
-        return Unavailable(
-            f"The server {self._group.name!r} did not answer within {self._group.start_timeout_seconds:g} seconds.",
-            hint=f"Try it by hand: {self.spec}",
+    def stop(self) -> None:
+        """Close: a start is broken off, calls in flight are lost."""
+        self._stopping.set()
+        for life in tuple(self._lives):
+            life.end()
+
+    def retire(self, *, within_seconds: float) -> None:
+        """Close once the calls in flight are over, after that time in any case."""
+        if self._coming is not None:
+            self._coming.end()
+        for life in tuple(self._lives):
+            life.retire(within_seconds=within_seconds)
+        self._stopping.set()
+
+    def count(self, outcome: Outcome, seconds: float) -> None:
+        """One attempt is over."""
+        self.tally.count(outcome, seconds)
+        self.used_at = self._clock.monotonic()
+        if outcome == "ok":
+            self._failures_in_row = 0
+
+    def probed(self, *, ok: bool) -> None:
+        """An active probe is over."""
+        if ok:
+            self.tally.probes_ok += 1
+            self.probe_failures = 0
+        else:
+            self.tally.probes_failed += 1
+            self.probe_failures += 1
+
+    def why_recycle(self, *, memory_bytes: int | None) -> str | None:
+        """Why the present connection should be replaced now, or None."""
+        if self.life is None or self._coming is not None or self._clock.monotonic() < self._recycle_at:
+            return None
+        age = self._clock.monotonic() - self.life.born_at
+        return why_recycle(
+            self.group, calls=self.life.calls, age_seconds=age, memory_bytes=memory_bytes, share=self._share
         )
+
+    def why_rest(self) -> str | None:
+        """Why nobody needs the present connection, or None."""
+        if not self.is_ready or self._coming is not None or self.is_spare:
+            return None
+        idle = self._clock.monotonic() - self.used_at
+        return why_idle(self.group, idle_seconds=idle, in_flight=1 if self.is_busy else 0)
+
+    def recycle(self, reason: str, *, is_hung: bool = False) -> None:
+        """Start a successor; when it is ready, new calls go there, and the old connection ends once it is drained.
+
+        One that hangs is not drained: what it has not answered by then, it will not answer.
+        """
+        if self.life is None or self._coming is not None:
+            return
+        self.reason = reason
+        self._is_hung = is_hung
+        self._start()
+
+    def rest(self, reason: str) -> None:
+        """Close the connection until somebody needs it again."""
+        life, self.life = self.life, None
+        self.phase, self.reason = "idle", reason
+        if life is not None:
+            life.retire(within_seconds=self.group.call_timeout_seconds)
+        self._on_change(self)
+
+    async def run(self) -> None:
+        """The owner of all its connections. Never raises: what goes wrong is state, and the other replicas go on."""
+        try:
+            async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
+                for life in tuple(self._lives):
+                    tasks.start_soon(self._live, life, name=f"replica {self.name}")
+                await self._stopping.wait()
+        finally:
+            self._tasks = None
+            self.phase = "closed"
+            self.life = None
+            self.closed.set()
+            self._on_change(self)
+
+    def _start(self) -> None:
+        life = Life(
+            self.spec,
+            replica=self.name,
+            group=self.group,
+            surroundings=self._surroundings,
+            gate=self._gate,
+            clock=self._clock,
+            open_connection=self._open,
+            on_notice=lambda method, params: self._hear(life, method, params),
+        )
+        self._coming = life
+        self._lives.add(life)
+        if self._tasks is not None:  # else it is wanted before its owner runs, who sees to it then
+            self._tasks.start_soon(self._live, life, name=f"replica {self.name}")
+
+    def _hear(self, life: Life, method: str, params: Mapping[str, Any]) -> None:
+        if method == "notifications/tools/list_changed":
+            life.is_stale = True
+        if life is self.life:
+            self._on_notice(self, method, params)
+
+    async def _live(self, life: Life) -> None:
+        error = None
+        try:
+            error = await life.run(lambda: self._ready(life), lambda: self._leaving(life))
+        finally:
+            self._lives.discard(life)
+            if self._coming is life:
+                self._coming = None
+                self._not_started(error)
+        if self.phase == "restarting" and self.life is None and self._coming is None:
+            self._note(error)
+            await self._again()
+
+    def _ready(self, life: Life) -> None:
+        old, self.life, self._coming = self.life, life, None
+        self.tally.connects += 1
+        self.phase, self.error, self.was_up, self.probe_failures = "ready", None, True, 0
+        self.used_at = self._clock.monotonic()
+        if old is not None:
+            self.tally.recycled += 1
+            if self._is_hung:
+                old.end()
+            else:
+                old.retire(within_seconds=self.group.call_timeout_seconds)
+        self.reason = ""
+        self._is_hung = False
+        self._on_change(self)
+
+    def _leaving(self, life: Life) -> None:
+        """No new calls from here on, while the connection is being closed."""
+        if self.life is not life:
+            return
+        self.life = None
+        if self._stopping.is_set():
+            self.phase = "closed"
+        else:
+            self.tally.lost += 1
+            # A successor may be on its way already.
+            self.phase = "restarting" if self._coming is None else "starting"
+        self._on_change(self)
+
+    def _not_started(self, error: StoaError | None) -> None:
+        if self._stopping.is_set():
+            return
+        self.tally.starts_failed += 1
+        self._note(error)
+        if self.life is None:
+            self.phase = "down"
+        else:  # what it was to replace goes on, and the next try comes later
+            self._recycle_at = self._retry_at
+        self._on_change(self)
+
+    def _note(self, error: StoaError | None) -> None:
+        self._failures_in_row += 1
+        self._retry_at = self._clock.monotonic() + self._backoff.delay(self._failures_in_row, self._rng)
+        self.error = error or Unavailable(f"The connection to the server {self.group.name!r} ended.")
+
+    async def _again(self) -> None:
+        """What was up comes back by itself; what could not be started waits until somebody needs it again."""
+        self._on_change(self)
+        with anyio.move_on_after(self.retry_after):
+            await self._stopping.wait()
+        if not self._stopping.is_set() and self.phase == "restarting":
+            self._start()

@@ -38,7 +38,7 @@ def list_servers(work: Workspace, output: Output, name: str | None) -> int:
 
     with output.working("asking the servers"):
         found = [each for each in anyio.run(ask) if name in (None, each.server)]
-    ready = any(each.state == "ready" for each in found)
+    ready = any(each.is_up for each in found)
     output.document(
         {"servers": [_status(each) for each in found], "configuration": work.source},
         lambda console: show.table(

@@ -47,7 +47,7 @@ def test_servers_are_listed_with_state_era_version_and_latency(home: Path, text:
 def test_a_server_that_cannot_start_is_listed_with_the_reason(home: Path, as_json: Output, capsys: Capture) -> None:
     assert list_servers(workspace(home, dead("away"), Shelf(home).group()), as_json, None) == OK
     away, shelf = document(capsys)["servers"]
-    assert (away["state"], shelf["state"]) == ("down", "ready")
+    assert (away["state"], shelf["state"]) == ("stopped", "healthy")
     assert "no-such-command-anywhere" in away["reason"]
 
 

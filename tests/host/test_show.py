@@ -9,8 +9,8 @@ from host import show
 from host.doctor import Check
 
 HEADS = ("server", "replica", "state", "era", "version", "latency", "")
-ROW = ("content", "content-0", "ready", "modern", "1.2.3", "12.3 ms", "")
-AWAY = ("far", "far-0", "down", "", "", "", "The command 'nowhere' cannot be found on this machine.")
+ROW = ("content", "content-0", "healthy", "modern", "1.2.3", "12.3 ms", "")
+AWAY = ("far", "far-0", "stopped", "", "", "", "The command 'nowhere' cannot be found on this machine.")
 
 
 def printed(width: int, *, is_terminal: bool = True) -> tuple[Console, io.StringIO]:

@@ -79,7 +79,7 @@ def test_documents_go_in_and_a_cited_answer_comes_out(here: Path, home: Path) ->
 
 @pytest.mark.slow
 def test_every_looking_command_prints_one_document(here: Path) -> None:
-    assert answered("servers", cwd=here)["servers"][0]["state"] == "ready"
+    assert answered("servers", cwd=here)["servers"][0]["state"] == "healthy"
     assert answered("tools", "search", cwd=here)["tools"][0]["name"] == "content.search_documents"
     assert answered("call", "content.list_documents", "limit=1", cwd=here)["result"]["documents"] == []
     assert answered("doctor", cwd=here)["ok"] is True

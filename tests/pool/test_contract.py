@@ -121,7 +121,7 @@ async def test_calls_share_one_connection(pool: Pool) -> None:
 async def test_status_tells_era_version_and_latency(pool: Pool, request: pytest.FixtureRequest) -> None:
     (line,) = await pool.status()
     legacy = "legacy" in request.node.callspec.id
-    assert (line.server, line.replica, line.state, line.reason) == ("one", "one-0", "ready", "")
+    assert (line.server, line.replica, line.state, line.reason) == ("one", "one-0", "healthy", "")
     assert line.era == ("legacy" if legacy else "modern")
     assert line.protocol == ("2025-11-25" if legacy else "2026-07-28")
     assert line.version in ("1.2.3", "0.0.1")

@@ -30,4 +30,4 @@ async def test_calls_at_once_start_more_replicas_and_status_starts_all() -> None
                 tasks.start_soon(call, pool, "lazy.slow", {"seconds": 50})
             await until(lambda: "2/3 ready" in repr(pool))
             tasks.cancel_scope.cancel()
-        assert [line.state for line in await pool.status()] == ["ready"] * 3
+        assert [line.state for line in await pool.status()] == ["healthy"] * 3

@@ -89,7 +89,7 @@ async def test_one_dead_server_does_not_stall_the_list_of_the_others() -> None:
         assert "cannot find my configuration" in reasons["dead"]
         assert "no-such-program-here" in reasons["missing"]
         states = {line.server: line.state for line in await pool.status()}
-        assert states == {"good": "ready", "mute": "down", "dead": "down", "missing": "down"}
+        assert states == {"good": "healthy", "mute": "stopped", "dead": "stopped", "missing": "stopped"}
 
 
 async def test_a_server_that_was_down_is_tried_again_when_it_is_needed(tmp_path: os.PathLike[str]) -> None:

@@ -1,0 +1,100 @@
+"""One server as the pool has it: its group of replicas, what it offers, and who looks after it; and how a request for
+it is made ready."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+import anyio
+from anyio.abc import TaskGroup
+
+from pool.asking import ask
+from pool.catalogue import ToolInfo
+from pool.group import Group, Workshop
+from pool.identity import without_ours
+from pool.keeper import Keeper
+from pool.request import Passed, Request, is_read
+from pool.shelf import Shelf
+from pool.spec import GroupSpec
+from pool.wire.asker import HOST, Asker
+from pool.wire.failures import Refusal
+from stoa.principal import Principal
+from stoa.tools import Progress
+
+__all__ = ["Upstream"]
+
+HEADER_MISMATCH: Final = -32020
+"""The server wants arguments in headers that the schema we know does not name (SEP-2243): it is asked for anew."""
+
+
+class Upstream:
+    def __init__(self, spec: GroupSpec, workshop: Workshop) -> None:
+        self.group = Group(spec, workshop)
+        self.shelf = Shelf(self.group)
+        self.keeper = Keeper(self.group)
+
+    def __repr__(self) -> str:
+        return repr(self.group)
+
+    @property
+    def name(self) -> str:
+        return self.group.spec.name
+
+    def start(self, tasks: TaskGroup) -> None:
+        self.group.start(tasks)
+        tasks.start_soon(self.keeper.run, name=f"keeper of {self.name}")
+
+    async def request(
+        self,
+        method: str,
+        params: dict[str, Any],
+        *,
+        principal: Principal,
+        hops: int = 0,
+        progress: Progress | None = None,
+        asker: Asker = HOST,
+        timeout_seconds: float | None = None,
+        prefer: str | None = None,
+        tool: ToolInfo | None = None,
+        what: str = "",
+    ) -> Passed:
+        """`tool` is that of a `tools/call`, where it is known already. Raises errors of ours, and `Refusal`."""
+        kind, headers, may_repeat = method, None, is_read(method)
+        params = without_ours(params)
+        if method == "tools/call":
+            name = params.get("name")
+            kind = name if isinstance(name, str) else ""
+            tool = tool or self.shelf.tool(kind)
+            if tool is not None:
+                may_repeat = tool.may_repeat and self.group.spec.trusted
+                headers = self.shelf.headers(tool, _arguments(params))
+        request = Request(
+            method=method,
+            params=params,
+            what=what or (f"{self.name}.{kind}" if method == "tools/call" else f"{method} of {self.name}"),
+            kind=kind,
+            may_repeat=may_repeat,
+            principal=principal,
+            hops=hops,
+            asker=asker,
+            progress=progress,
+            headers=headers,
+            give_up_at=math.inf if timeout_seconds is None else anyio.current_time() + timeout_seconds,
+            prefer=prefer,
+            key=asker.key or f"{principal.tenant}/{principal.subject}",
+        )
+        try:
+            return await ask(self.group, request)
+        except Refusal as refusal:
+            if refusal.code != HEADER_MISMATCH or tool is None:
+                raise
+        # It was refused before anything was done.
+        await self.shelf.refresh()
+        known = self.shelf.tool(kind) or tool
+        request.headers = self.shelf.headers(known, _arguments(params))
+        return await ask(self.group, request)
+
+
+def _arguments(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = params.get("arguments")
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
