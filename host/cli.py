@@ -110,6 +110,32 @@ def servers(context: typer.Context, name: Annotated[str | None, typer.Argument(h
     return list_servers(_workspace(context), _session(context).output, name)
 
 
+@app.command(rich_help_panel="Servers")
+def login(
+    context: typer.Context,
+    server: Server,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open the address; it is printed, too.")
+    ] = True,
+    scope: Annotated[str | None, typer.Option(metavar="WORDS", help="Scopes to ask for, in quotes.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Loopback port that the browser comes back to; else any.")
+    ] = None,
+) -> int:
+    """Log in to a server that asks for OAuth; the tokens are kept in STOA_HOME."""
+    from host.commands.login import log_in_to
+
+    return log_in_to(_workspace(context), _session(context).output, server, browser=browser, scope=scope, port=port)
+
+
+@app.command(rich_help_panel="Servers")
+def logout(context: typer.Context, server: Server) -> int:
+    """Forget the login to a server."""
+    from host.commands.login import log_out_of
+
+    return log_out_of(_workspace(context), _session(context).output, server)
+
+
 @app.command(rich_help_panel="Tools")
 def tools(
     context: typer.Context,

@@ -27,7 +27,7 @@ DOOR = {
     "openai": {"host/llm/"},
     "anthropic": {"host/llm/"},
     "genai_prices": {"host/llm/"},
-    "mcp": {"kit/", "pool/wire/", "gateway/"},
+    "mcp": {"kit/", "pool/wire/", "pool/login/flow.py", "gateway/"},
     "mcp_types": {"kit/", "pool/wire/", "gateway/"},
     "starlette": {"kit/"},
     "uvicorn": {"kit/"},
