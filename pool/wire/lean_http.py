@@ -100,7 +100,6 @@ class LeanHttp:
                     port,
                     ssl=self._tls() if scheme == "https" else None,
                     server_hostname=host if scheme == "https" else None,
-                    happy_eyeballs_delay=0.25,
                 )
         except BaseException as error:
             socket.disown()

@@ -139,6 +139,7 @@ class LeanSocket(asyncio.Protocol):
         self._answer: LeanAnswer | None = None
         self._head_bytes = 0
         self._has_head = False
+        self._keeps = False
         self._is_paused = False
         self._is_disowned = False
         self.is_open = False
@@ -154,7 +155,7 @@ class LeanSocket(asyncio.Protocol):
         assert self._transport is not None
         self._answer = answer = LeanAnswer(self)
         self._parser = httptools.HttpResponseParser(self)
-        self._head_bytes, self._has_head = 0, False
+        self._head_bytes, self._has_head, self._keeps = 0, False, False
         self.requests += 1
         self._transport.write(data)
         return answer
@@ -163,9 +164,8 @@ class LeanSocket(asyncio.Protocol):
         if self._answer is not answer:
             return
         self._answer = None
-        parser, self._parser = self._parser, None
-        keeps = answer.is_complete and answer.error is None and self._has_head and parser is not None
-        if self.is_open and keeps and cast("httptools.HttpResponseParser", parser).should_keep_alive():
+        self._parser = None
+        if self.is_open and self._keeps and answer.is_complete and answer.error is None:
             self.read_on()
             self._on_free(self)
         else:
@@ -278,7 +278,8 @@ class LeanSocket(asyncio.Protocol):
             self._answer.take(body)
 
     def on_message_complete(self) -> None:
-        if self._answer is not None and self._has_head:
+        if self._answer is not None and self._parser is not None and self._has_head:
+            self._keeps = self._parser.should_keep_alive()
             self._answer.complete()
 
 
