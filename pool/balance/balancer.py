@@ -235,19 +235,21 @@ class Balancer:
     ) -> Decision:
         strategy = self.policy.strategy
         compared = None
-        if probe is not None:
+        is_bound = key is not None and (strategy == "sticky" or self._with_affinity > 0)
+        if probe is not None and not is_bound:
             member, why = probe, "probe: its ejection is over"
         elif len(candidates) == 1:
             member, why = candidates[0], "only one ready" if len(self._members) == 1 else "the only one usable"
         else:
-            if key is not None and (strategy == "sticky" or self._with_affinity):
+            if key is not None and is_bound:
                 index, why, scores = rendezvous(candidates, key)
             else:
                 index, why, scores = self._choose(candidates, now, rng, self.policy.slow_start_seconds)
             member, compared = candidates[index], (candidates, scores)
-        if is_panic and probe is None:
+        is_probe = probe is not None and member.circuit.may_probe(now)
+        if is_panic and not is_probe:
             why = f"panic: too many are ejected, so all are used; {why}"
-        decision = Decision(member.name, strategy, why, probe is not None, None, compared, skipped)
+        decision = Decision(member.name, strategy, why, is_probe, None, compared, skipped)
         return self._reserve(member, decision, now)
 
     def _reserve(self, member: Member, decision: Decision, now: float) -> Decision:

@@ -28,6 +28,8 @@ ALIASES: Final[Mapping[str, Strategy]] = MappingProxyType(
         "health_based": "least_latency",
         "response_time": "least_latency",
         "least_outstanding": "least_connections",
+        "roundrobin": "round_robin",
+        "weighted_round_robin": "weighted",
     }
 )
 
