@@ -102,6 +102,10 @@ class Pool:
     def servers(self) -> tuple[str, ...]:
         return tuple(self._upstreams)
 
+    def spec(self, server: str) -> GroupSpec:
+        """How a server is configured now. Raises `NotFound`."""
+        return self._upstream(server).group.spec
+
     async def __aenter__(self) -> Self:
         self._tasks = await anyio.create_task_group().__aenter__()
         for upstream in self._upstreams.values():
