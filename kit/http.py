@@ -3,6 +3,7 @@
 Requests come in by `kit.entrance`; what is inside their messages is `kit.gate`'s. Listening is `kit.listen`'s.
 """
 
+import math
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -26,6 +27,7 @@ from kit.health import METRICS_SCOPE, health
 from kit.identity import Door
 from kit.metrics import CONTENT_TYPE_LATEST, Metrics
 from kit.served import Served
+from kit.sessions import Sessions
 from kit.sieve import sieve
 from kit.websocket import Sockets
 from stoa.settings import Settings
@@ -60,6 +62,7 @@ class Endpoint:
         self.path = path
         self.sockets = Sockets(server.lowlevel)
         self._exchanges = Exchanges(server.lowlevel)
+        self._sessions = Sessions(server.lowlevel, max_sessions=max_sessions, idle_seconds=session_idle_seconds)
         self._entrance = entrance
         self._event_store = event_store
         self._retry_ms = retry_ms
@@ -91,6 +94,7 @@ class Endpoint:
             anyio.create_task_group() as group,
         ):
             group.start_soon(self._exchanges.mind)
+            await group.start(self._sessions.run)
             yield
             group.cancel_scope.cancel()
 
@@ -142,12 +146,21 @@ class Endpoint:
         if is_modern(scope):
             await self._exchanges.serve(scope, receive, send, lifespan_state=self._state)
             return
+        if self._event_store is None:
+            await self._serve_session(scope, receive, send, door)
+            return
         if scope["method"] == "POST":
             # A call that has begun may end; a listen request is ended by the gate.
             await self._manager.asgi_app(scope, _whole(receive), sieve(send))
             return
         with anyio.move_on_after(door.ends_at - time.time()):
             await self._manager.asgi_app(scope, receive, sieve(send))
+
+    async def _serve_session(self, scope: Scope, receive: Receive, send: Send, door: Door) -> None:
+        owner = None if door.bearer is None else (door.bearer.tenant, door.bearer.subject)
+        # A call that has begun may end; a stream is ended with its token.
+        with anyio.move_on_after(math.inf if scope["method"] == "POST" else door.ends_at - time.time()):
+            await self._sessions.serve(scope, receive, send, owner=owner, lifespan_state=self._state)
 
     async def serve_websocket(self, websocket: WebSocket) -> None:
         refused = self._entrance.refuse_foreign(websocket.scope["headers"])
