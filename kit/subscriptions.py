@@ -99,6 +99,11 @@ class Subscriptions:
             lambda connection: connection.notify(f"notifications/{what}/list_changed", None),
         )
 
+    def tenants_of(self, uri: str) -> set[str]:
+        """Who may be listening to a resource; to those who are not, telling them is telling nobody."""
+        streams = {tenant for tenant, _ in self._streams.values()}
+        return streams | {tenant for listener in self._listeners for tenant, each in listener.uris if each == uri}
+
     def attend(self, ctx: ServerRequestContext[Any, Any], tenant: str) -> None:
         """Remember that this connection of the handshake era speaks for the tenant."""
         self._listener(ctx).tenants.add(tenant)
