@@ -39,7 +39,7 @@ class Hello:
 
 def stamp(meta: Mapping[str, Any], protocol: str, capabilities: Mapping[str, Any]) -> dict[str, Any]:
     """`_meta` of a request of 2026-07-28; what else is in it stays."""
-    return {**meta, PROTOCOL_KEY: protocol, CLIENT_INFO_KEY: CLIENT_INFO, CAPABILITIES_KEY: capabilities}
+    return {**meta, PROTOCOL_KEY: protocol, CLIENT_INFO_KEY: dict(CLIENT_INFO), CAPABILITIES_KEY: dict(capabilities)}
 
 
 async def shake_hands(wire: Wire) -> Hello:

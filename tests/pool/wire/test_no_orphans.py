@@ -16,9 +16,9 @@ import pytest
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from pool.wire.child import Child, start_child
 from pool.pool import Pool
 from pool.spec import StdioSpec
+from pool.wire.child import Child, start_child
 from stoa.errors import StoaError, Unavailable
 from tests.pool.stage import call, children, gone, open_pool, quick, raw, until
 

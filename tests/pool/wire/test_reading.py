@@ -1,23 +1,26 @@
-"""Half characters in JSON are mended, however the text is cut into pieces."""
+"""Halves of characters in JSON, and what is no JSON at all."""
 
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pool.wire.reading import Mender, mend
-
-TEXT = rb'["\ud83d", "\ud83d\ude00", "\\ud83d", "\udE00\n", "\ud83d\ud83d\ude00", "\u00e9\\", "\ud83d\n"]'
-WANTED = ["\ufffd", "\U0001f600", "\\ud83d", "\ufffd\n", "\ufffd\U0001f600", "é\\", "\ufffd\n"]
-
-
-def test_halves_are_replaced_and_nothing_else() -> None:
-    assert json.loads(mend(TEXT)) == WANTED
-    assert len(mend(TEXT)) == len(TEXT)
+from pool.wire.reading import mend, read_object
 
 
-@pytest.mark.parametrize("size", range(1, 20))
-def test_pieces_are_mended_like_the_whole(size: int) -> None:
-    mender = Mender()
-    pieces = [mender.feed(TEXT[start : start + size]) for start in range(0, len(TEXT), size)]
-    assert b"".join([*pieces, mender.rest()]) == mend(TEXT)
-    assert mender.rest() == b""
+@given(st.text(st.characters(codec=None, categories=None) | st.sampled_from("\ud83d\ude00\\u")))
+def test_what_is_mended_is_the_text_with_halves_replaced(text: str) -> None:
+    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    mended = json.loads(mend(json.dumps(text).encode()))
+    assert mended.replace("\ufffd", "") == whole.replace("\ufffd", "")
+
+
+def test_half_a_character_costs_that_character_only() -> None:
+    assert read_object(rb'{"text": "a\ud83db\ud83d\ude00\\ud83d"}') == {"text": "a\ufffdb\U0001f600\\ud83d"}
+
+
+@pytest.mark.parametrize("text", [b"", b"noise", b'{"a":', b'"\\ud83d', "{"])
+def test_what_is_no_json_is_refused(text: bytes | str) -> None:
+    with pytest.raises(ValueError, match="JSON|expected|EOF|hex"):
+        read_object(text)
