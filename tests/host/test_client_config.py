@@ -13,7 +13,12 @@ HOME = PurePosixPath("/home/me/.stoa")
 
 @pytest.mark.parametrize(
     ("client", "key", "kind"),
-    [("claude-desktop", "mcpServers", {}), ("cursor", "mcpServers", {}), ("vscode", "servers", {"type": "stdio"})],
+    [
+        ("claude-desktop", "mcpServers", {}),
+        ("claude-code", "mcpServers", {"type": "stdio"}),
+        ("cursor", "mcpServers", {}),
+        ("vscode", "servers", {"type": "stdio"}),
+    ],
 )
 def test_each_client_gets_its_own_form(client: Client, key: str, kind: dict[str, str]) -> None:
     made = entry(client, LAUNCHES, command=("/opt/stoa/bin/stoa",), home=HOME, environ={})
