@@ -34,7 +34,7 @@ from pool.upstream import Upstream
 from pool.verdict import after_refusal
 from pool.wire.answers import ResourceContent, completions, resource_contents, tool_result
 from pool.wire.asker import HOST, Asker
-from pool.wire.connect import Surroundings, open_connection
+from pool.wire.connect import FindAuth, Surroundings, no_auth, open_connection
 from pool.wire.failures import Refusal
 from pool.wire.http_pool import HttpPool
 from pool.wire.reading import check_sendable
@@ -73,6 +73,7 @@ class Pool:
         environ: Mapping[str, str] | None = None,
         max_starts: int = MAX_STARTS,
         connect: Open = open_connection,
+        auth: FindAuth = no_auth,
     ) -> None:
         specs = _by_name(groups)
         rng = rng or random.Random()  # noqa: S311 - chooses among equals, guards nothing
@@ -80,7 +81,7 @@ class Pool:
         self._ring = TraceRing()
         self._told: list[Told] = []
         self._workshop = Workshop(
-            surroundings=Surroundings(http=self._http, environ=os.environ if environ is None else environ),
+            surroundings=Surroundings(http=self._http, environ=os.environ if environ is None else environ, auth=auth),
             internal_key=internal_key,
             clock=clock or SystemClock(),
             rng=rng,

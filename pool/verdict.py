@@ -113,7 +113,9 @@ def after_refusal(refusal: Refusal, what: str, *, server: str) -> StoaError:
 def after_status(refusal: Refusal, status: int, *, server: str) -> StoaError:
     """An HTTP server, or something before it, answered without a JSON-RPC error."""
     message = f"The server {server!r} refused. {refusal.message}"
-    if status in (401, 403):
+    if status == 401:
+        return Denied(message, hint=f"Log in: stoa login {server}, or put a token into mcpServers.{server}.headers.")
+    if status == 403:
         return Denied(message, hint=f"Check mcpServers.{server}.headers.")
     if status in BUSY:
         return Unavailable(message, retry_after=refusal.retry_after)

@@ -104,12 +104,15 @@ async def listening(port: int) -> AsyncGenerator[Callback]:
             with suppress(anyio.EndOfStream, anyio.BrokenResourceError), anyio.move_on_after(REQUEST_SECONDS):
                 await _answer(stream, callback)
 
-    async with listener, anyio.create_task_group() as tasks:
+    async with listener:
+        tasks = anyio.create_task_group()
+        await tasks.__aenter__()
         tasks.start_soon(listener.serve, serve)
         try:
             yield callback
-        finally:
+        finally:  # by hand, because the block's own error shall come out as it is, not inside a group
             tasks.cancel_scope.cancel()
+            await tasks.__aexit__(None, None, None)
 
 
 async def _answer(stream: SocketStream, callback: Callback) -> None:

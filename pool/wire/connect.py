@@ -11,7 +11,7 @@ import httpx2
 from pool.address import header_trouble, url_trouble
 from pool.spec import HttpSpec, InProcessSpec, MemberSpec, SseSpec, StdioSpec, WsSpec
 from pool.wire.connection import Connection
-from pool.wire.failures import Lost, Refusal, first_cause
+from pool.wire.failures import Lost, Refusal, first_cause, let_in_hint
 from pool.wire.handshake import shake_hands
 from pool.wire.http import HttpWire
 from pool.wire.http_pool import HttpPool
@@ -23,7 +23,7 @@ from pool.wire.stdio import StdioWire
 from pool.wire.websocket import WebSocketWire
 from stoa.errors import BadInput, Denied, StoaError, Unavailable
 
-__all__ = ["Surroundings", "open_connection"]
+__all__ = ["FindAuth", "Surroundings", "no_auth", "open_connection"]
 
 LISTEN_AGAIN_SECONDS: Final = 5.0
 METHOD_NOT_FOUND: Final = -32601
@@ -35,7 +35,10 @@ CHANGES: Final[Mapping[str, tuple[str, str]]] = {
 """By capability: what to listen for, and what is told then."""
 
 
-def _no_auth(spec: HttpSpec | SseSpec) -> httpx2.Auth | None:
+FindAuth = Callable[[HttpSpec | SseSpec], httpx2.Auth | None]
+
+
+def no_auth(spec: HttpSpec | SseSpec) -> httpx2.Auth | None:
     return None
 
 
@@ -45,7 +48,7 @@ class Surroundings:
 
     http: HttpPool
     environ: Mapping[str, str]
-    auth: Callable[[HttpSpec | SseSpec], httpx2.Auth | None] = _no_auth
+    auth: FindAuth = no_auth
 
 
 @asynccontextmanager
@@ -120,7 +123,7 @@ def _explain(failure: Lost | Refusal, spec: MemberSpec, *, server: str, told: st
     if failure.status in (401, 403):
         return Denied(
             f"The server {server!r} does not let us in. {failure.message}",
-            hint=f"Check mcpServers.{server}.headers.",
+            hint=let_in_hint(spec, failure.status, server=server),
         )
     if isinstance(spec, HttpSpec) and (failure.status in (404, 405) or failure.code == METHOD_NOT_FOUND):
         return BadInput(

@@ -5,7 +5,9 @@ from typing import Any, Final, cast
 
 from pydantic import JsonValue
 
-__all__ = ["Lost", "Refusal", "first_cause", "read_error"]
+from pool.spec import HttpSpec, MemberSpec, SseSpec, WsSpec
+
+__all__ = ["Lost", "Refusal", "first_cause", "let_in_hint", "read_error"]
 
 INTERNAL_ERROR: Final = -32603
 
@@ -56,3 +58,13 @@ def first_cause(error: BaseException) -> BaseException:
     if isinstance(error, BaseExceptionGroup):
         return first_cause(cast("BaseExceptionGroup[BaseException]", error).exceptions[0])
     return error
+
+
+def let_in_hint(spec: MemberSpec, status: int | None, *, server: str) -> str:
+    """What helps against a server that does not let us in."""
+    has_token = isinstance(spec, HttpSpec | SseSpec | WsSpec) and any(
+        name.lower() == "authorization" for name in spec.headers
+    )
+    if status != 401 or has_token or not isinstance(spec, HttpSpec | SseSpec):
+        return f"Check mcpServers.{server}.headers."
+    return f"Log in: stoa login {server}, or put a token into mcpServers.{server}.headers."

@@ -15,7 +15,7 @@ from mcp_types import jsonrpc_message_adapter
 
 from pool.redact import mask
 from pool.spec import SseSpec
-from pool.wire.failures import first_cause
+from pool.wire.failures import first_cause, let_in_hint
 from pool.wire.http_pool import HttpPool
 from pool.wire.peer import Peer
 from stoa.errors import BadInput, Denied, StoaError, Unavailable
@@ -101,7 +101,7 @@ class SseWire(Peer):
         if isinstance(error, httpx2.HTTPStatusError):
             status = error.response.status_code
             if status in (401, 403):
-                return Denied(f"HTTP {status} from {where}.", hint=f"Check mcpServers.{self._server}.headers.")
+                return Denied(f"HTTP {status} from {where}.", hint=let_in_hint(self._spec, status, server=self._server))
             if status in (404, 405):
                 return BadInput(
                     f"There is no stream of events at {self._spec} (server {self._server!r}): HTTP {status}.",

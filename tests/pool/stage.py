@@ -16,6 +16,7 @@ from pydantic import JsonValue
 
 from pool.pool import Pool
 from pool.spec import GroupSpec, StdioSpec
+from pool.wire.connect import FindAuth, no_auth
 from stoa.principal import LOCAL
 from stoa.resilience.backoff import Backoff
 from stoa.tools import ToolCall, ToolRef, ToolResult
@@ -43,9 +44,11 @@ def quick(name: str, *members: object, **options: object) -> GroupSpec:
 
 
 @asynccontextmanager
-async def open_pool(*groups: GroupSpec, key: bytes | None = None, within_seconds: float = 60) -> AsyncGenerator[Pool]:
+async def open_pool(
+    *groups: GroupSpec, key: bytes | None = None, within_seconds: float = 60, auth: FindAuth = no_auth
+) -> AsyncGenerator[Pool]:
     with anyio.fail_after(within_seconds):
-        async with Pool(groups, internal_key=key, backoff=QUICK) as pool:
+        async with Pool(groups, internal_key=key, backoff=QUICK, auth=auth) as pool:
             yield pool
 
 
