@@ -110,8 +110,10 @@ class Balancer:
         `avoid`: not these, unless nobody else may be used. `exclude`: not these. `prefer`: this one, if it is ready and
         has room, be it ejected.
         """
-        if prefer is not None and (member := self._members.get(prefer)) is not None and member.is_free:
-            return self._reserve(member, Decision(member.name, self.policy.strategy, "preferred"), now)
+        if prefer is not None and prefer not in exclude and prefer not in avoid:
+            member = self._members.get(prefer)
+            if member is not None and member.is_free:
+                return self._reserve(member, Decision(member.name, self.policy.strategy, "preferred"), now)
         if avoid and not self._is_somebody_usable({*avoid, *exclude}):
             avoid = ()
         is_panic = self._ejected > 0 and self._is_panic()
