@@ -9,14 +9,20 @@ from host.session import Session
 
 __all__ = ["Announcer"]
 
+GATEWAY = "(all)"
+"""How the gateway is called beside the servers; no server can have this name."""
+
 _ADDRESS = re.compile(r"https?://\S+")
 
 
 class Announcer:
-    """Called with the kit's lines, one for each server in order; writes when the last one has come."""
+    """Called with the kit's lines, one for each server in order; writes when the last one has come.
 
-    def __init__(self, names: Sequence[str], session: Session) -> None:
-        self._names = tuple(names)
+    With a gateway, the first line is that of all servers together.
+    """
+
+    def __init__(self, names: Sequence[str], session: Session, *, has_gateway: bool = False) -> None:
+        self._names = (GATEWAY, *names) if has_gateway else tuple(names)
         self._session = session
         self._addresses: list[str] = []
 
@@ -36,8 +42,13 @@ class Announcer:
         from host import show  # it brings rich, which a server on stdio has no use for
 
         document: dict[str, JsonValue] = {
-            "servers": [{"server": name, "http": http, "ws": _websocket(http)} for name, http in served]
+            "servers": [
+                {"server": name, "http": http, "ws": _websocket(http)} for name, http in served if name != GATEWAY
+            ]
         }
+        for name, http in served:
+            if name == GATEWAY:
+                document["gateway"] = {"http": http, "ws": _websocket(http)}
 
         rows = [(name, http, _websocket(http)) for name, http in served]
         self._session.output.document(document, lambda console: show.addresses(console, rows))

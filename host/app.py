@@ -5,12 +5,14 @@ import importlib.metadata
 import json
 import secrets
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
+import anyio
 import platformdirs
 from pydantic import SecretStr
 
@@ -18,6 +20,7 @@ from host.launch import Launch, launches
 from pool.nearby import did_you_mean
 from pool.spec import GroupSpec, InProcessSpec
 from stoa.errors import BadInput, Denied, Fault, NotFound, Unavailable
+from stoa.home import open_home
 from stoa.principal import Principal
 from stoa.settings import Settings
 from stoa.tools import ToolCaller, ToolCallers
@@ -25,6 +28,7 @@ from stoa.tools import ToolCaller, ToolCallers
 if TYPE_CHECKING:  # the kit and the pool bring the protocol's libraries: a second that many commands do not need
     from kit.author import Server
     from pool.pool import Pool
+    from stoa.embedder import Embedder
 
 __all__ = [
     "ALL_TOGETHER_PORT",
@@ -35,9 +39,11 @@ __all__ = [
     "load_settings",
     "open_workspace",
     "serve_all",
+    "serve_gateway",
     "serve_one",
     "start_command",
     "with_roots",
+    "write_built_in",
 ]
 
 ENTRY_POINTS = "stoa.servers"
@@ -55,12 +61,14 @@ ALL_TOGETHER_PORT = 8080
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """Everything that a command of the host works with. `source` says in words where the groups come from."""
+    """Everything that a command of the host works with. `source` says in words where the groups come from, and
+    `config_file` is the file, if it is one."""
 
     settings: Settings
     groups: tuple[GroupSpec, ...]
     source: str
     environ: Mapping[str, str]
+    config_file: Path | None = None
 
     @property
     def trusted(self) -> frozenset[str]:
@@ -104,7 +112,7 @@ def open_workspace(config: Path | None, environ: Mapping[str, str], *, folder: P
     settings = load_settings(environ)
     for path in (config,) if config is not None else (folder / "mcp.json", settings.home / "mcp.json"):
         if config is not None or path.is_file():
-            return Workspace(settings, read_config(path, environ), str(path), environ)
+            return Workspace(settings, read_config(path, environ), str(path), environ, path)
     source = "the built-in configuration (every installed server)"
     return Workspace(settings, parse_config(_built_in(), source=source, environ=environ), source, environ)
 
@@ -159,11 +167,14 @@ def serve_one(
     run(serve, settings=settings)
 
 
-def serve_all(
-    started: Sequence[Launch], settings: Settings, *, host: str, port: int, say: Callable[[str], None]
-) -> None:
-    """Serve several servers in this process over HTTP and WebSocket; they call each other through a pool in memory."""
+def serve_all(work: Workspace, settings: Settings, *, host: str, port: int, say: Callable[[str], None]) -> None:
+    """Serve all groups over HTTP and WebSocket: together behind the gateway, and those of ours each for itself.
+
+    Ours run in this process and call each other through the pool; the others are reached by it.
+    """
     _load_without_collecting()
+    from gateway.options import Options
+    from gateway.server import create
     from kit.serve import run, serve_http
     from pool.pool import Pool
 
@@ -172,17 +183,76 @@ def serve_all(
     settings = settings.model_copy(update={"internal_key": key})
     callers = _Later()
     servers: dict[str, Server] = {}
-    for launch in started:
+    for launch in launches(work.groups, folder=Path.cwd()):
         own = with_roots(settings, launch.roots, force=launch.forces_roots)
         servers[launch.name] = _made(_factory(launch.server), own, callers)
-    groups = [GroupSpec(name, (InProcessSpec(server.lowlevel),), trusted=True) for name, server in servers.items()]
+    here = {name: GroupSpec(name, (InProcessSpec(server.lowlevel),), trusted=True) for name, server in servers.items()}
 
     async def serve() -> None:
-        async with Pool(groups, internal_key=key.get_secret_value().encode()) as pool:
+        groups = [here.get(group.name, group) for group in work.groups]
+        async with Pool(groups, internal_key=key.get_secret_value().encode()) as pool, following(work, pool, say, here):
             callers.target = pool
-            await serve_http(servers, settings=settings, host=host, port=port, at_root=False, say=say)
+            front = create(pool, settings, options=Options(), embedder=_embedder(work.environ))
+            await serve_http(servers, settings=settings, host=host, port=port, at_root=False, front=front, say=say)
 
     run(serve, settings=settings)
+
+
+def serve_gateway(
+    work: Workspace,
+    settings: Settings,
+    choice: Mapping[str, Any],
+    *,
+    transport: str,
+    host: str,
+    port: int | None,
+    say: Callable[[str], None],
+) -> None:
+    """Serve the gateway in front of all groups. `choice` are its options by name (`gateway.options`)."""
+    _load_without_collecting()
+    from gateway.options import Options
+    from gateway.server import create
+    from kit.serve import run, serve_http, serve_stdio
+
+    options = Options(**choice)
+    options.check(group.name for group in work.groups)
+
+    async def serve() -> None:
+        async with work.pool() as pool, following(work, pool, say, {}):
+            server = create(pool, settings, options=options, embedder=_embedder(work.environ))
+            if transport == "stdio":
+                await serve_stdio(server)
+            else:
+                at = ALL_TOGETHER_PORT if port is None else port
+                await serve_http({server.name: server}, settings=settings, host=host, port=at, at_root=True, say=say)
+
+    run(serve, settings=settings)
+
+
+@asynccontextmanager
+async def following(
+    work: Workspace, pool: "Pool", say: Callable[[str], None], here: Mapping[str, GroupSpec]
+) -> AsyncGenerator[None]:
+    """Give the pool the groups of the file anew whenever it changes. Servers that run `here`, in this process, stay."""
+    if work.config_file is None:
+        yield
+        return
+    from host.reload import watch
+    from pool.config.mcp_json import read_config
+
+    def read(path: Path, environ: Mapping[str, str]) -> list[GroupSpec]:
+        return [here.get(group.name, group) for group in read_config(path, environ)]
+
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(partial(watch, work.config_file, work.environ, pool, say, read=read))
+        yield
+        tasks.cancel_scope.cancel()
+
+
+def _embedder(environ: Mapping[str, str]) -> "Embedder | None":
+    from embedding.find import find_embedder
+
+    return find_embedder(environ)
 
 
 def _load_without_collecting() -> None:
@@ -221,6 +291,13 @@ class _Later:
         if self.target is None:
             raise Unavailable("The servers are still starting.", retry_after=1.0)
         return self.target.caller(principal, hops=hops)
+
+
+def write_built_in(path: Path) -> None:
+    """The built-in configuration as a file, for whoever has to name one. One that is there is left alone."""
+    open_home(path.parent)
+    with suppress(FileExistsError), path.open("x", encoding="utf-8") as file:
+        file.write(json.dumps(json.loads(_built_in()), indent=2) + "\n")
 
 
 def _built_in() -> str:

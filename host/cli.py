@@ -30,6 +30,11 @@ Server = Annotated[str, typer.Argument(help="Name of a server, as `stoa servers`
 Servers = Annotated[
     list[str] | None, typer.Option("--server", help="Only this server; may be given several times.", metavar="NAME")
 ]
+Client = Annotated[
+    Literal["claude-desktop", "claude-code", "cursor", "vscode"], typer.Argument(help="The program to configure.")
+]
+Project = Annotated[bool, typer.Option("--project", help="The file of the present folder, not that of all projects.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change, and write nothing.")]
 Host = Annotated[str, typer.Option(help="Address to listen on. Others than loopback need STOA_AUTH_… to be set.")]
 
 
@@ -92,14 +97,58 @@ def up(
     host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8080,
 ) -> None:
-    """Serve all of mcp.json's own servers together, over HTTP and WebSocket."""
+    """Serve everything of mcp.json over HTTP and WebSocket: together at /mcp, Stoa's own servers each for itself."""
     from host.announce import Announcer
     from host.app import serve_all
+    from host.launch import launches
 
     work = _workspace(context)
-    ours = work.ours()
-    say = Announcer([launch.name for launch in ours], _session(context))
-    serve_all(ours, _louder(context, work.settings), host=host, port=port, say=say)
+    ours = [launch.name for launch in launches(work.groups, folder=Path.cwd())]
+    say = Announcer(ours, _session(context), has_gateway=True)
+    serve_all(work, _louder(context, work.settings), host=host, port=port, say=say)
+
+
+@app.command(rich_help_panel="Servers")
+def gateway(
+    context: typer.Context,
+    server: Servers = None,
+    no_prefix: Annotated[
+        bool, typer.Option("--no-prefix", help="Leave the names of tools as they are; for one server only.")
+    ] = False,
+    list_all: Annotated[
+        bool, typer.Option("--list-all", help="List every tool, however many there are, instead of a search.")
+    ] = False,
+    search_above: Annotated[
+        int, typer.Option(min=0, metavar="N", help="List a search instead of the tools above so many.")
+    ] = 30,
+    pin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TOOL", help="List this tool beside the search, too; may be given several times."),
+    ] = None,
+    transport: Annotated[
+        Literal["stdio", "http", "ws"], typer.Option(help="http and ws serve both: /mcp and /mcp/ws.")
+    ] = "stdio",
+    host: Host = "127.0.0.1",
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Else 8080.")] = None,
+) -> None:
+    """Serve all servers of mcp.json as one, with a pool behind it."""
+    from host.announce import Announcer
+    from host.app import serve_gateway
+    from stoa.errors import BadInput
+
+    if transport == "stdio" and port is not None:
+        raise BadInput("--port means nothing on stdio.", hint="Add --transport http.")
+    work = _workspace(context)
+    choice = {
+        "servers": tuple(server or ()),
+        "no_prefix": no_prefix,
+        "list_all": list_all,
+        "search_above": search_above,
+        "pinned": tuple(pin or ()),
+    }
+    say = Announcer((), _session(context), has_gateway=True)
+    settings = _louder(context, work.settings)
+    serve_gateway(work, settings, choice, transport=transport, host=host, port=port, say=say)
 
 
 @app.command(rich_help_panel="Servers")
@@ -221,7 +270,7 @@ def run(
 @app.command(rich_help_panel="Set-up")
 def config(
     context: typer.Context,
-    client: Annotated[Literal["claude-desktop", "cursor", "vscode"], typer.Argument(help="The program to configure.")],
+    client: Client,
 ) -> None:
     """Print an entry for another MCP client, ready to be pasted."""
     from host.app import start_command
@@ -232,6 +281,38 @@ def config(
     home = work.settings.home.absolute()
     output.json(entry(client, launches, command=start_command(), home=home, environ=work.environ))
     output.note(where_to_paste(client, sys.platform))
+
+
+@app.command(rich_help_panel="Set-up")
+def install(
+    context: typer.Context,
+    client: Client,
+    server: Servers = None,
+    name: Annotated[str, typer.Option(metavar="NAME", help="What the client is to call it.")] = "stoa",
+    project: Project = False,
+    dry_run: DryRun = False,
+) -> int:
+    """Give another MCP client the gateway: write the entry into its file."""
+    from host.commands.install import install
+
+    work, output = _workspace(context), _session(context).output
+    return install(work, output, client, name=name, servers=server or (), project=project, dry_run=dry_run)
+
+
+@app.command(rich_help_panel="Set-up")
+def uninstall(
+    context: typer.Context,
+    client: Client,
+    name: Annotated[str, typer.Option(metavar="NAME", help="What the client calls it.")] = "stoa",
+    project: Project = False,
+    dry_run: DryRun = False,
+) -> int:
+    """Take the gateway's entry out of another MCP client's file."""
+    import os
+
+    from host.commands.install import uninstall
+
+    return uninstall(os.environ, _session(context).output, client, name=name, project=project, dry_run=dry_run)
 
 
 @app.command(rich_help_panel="Set-up")

@@ -134,7 +134,9 @@ def test_all_servers_together_say_where_they_are_and_end_cleanly(here: Path) -> 
             text += line
             if line.rstrip() == "}":
                 break
-        (served,) = json.loads(text)["servers"]
+        told = json.loads(text)
+        (served,) = told["servers"]
+        assert told["gateway"]["http"] == served["http"].removesuffix("/content")
         assert served["http"].endswith("/mcp/content")
         assert served["ws"].startswith("ws://127.0.0.1:")
         port = int(served["http"].split(":")[2].split("/")[0])
