@@ -83,6 +83,8 @@ async def attempt(
     finally:
         record.outcome = outcome
         taken = record.seconds = record.seconds or shop.clock.monotonic() - started
+        if outcome != "ok" and replica is not None and not replica.is_ready:
+            group.lost(replica)  # before the slot goes to the next
         group.slots.finish(decision, outcome=outcome, seconds=taken, reason=record.wrong)
         if replica is not None:
             replica.count(outcome, taken)

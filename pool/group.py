@@ -255,6 +255,11 @@ class Group:
         """The longest that one start, successful or not, can take."""
         return self.spec.start_timeout_seconds + 2 * self.spec.stop_grace_seconds + START_SLACK_SECONDS
 
+    def lost(self, replica: Replica) -> None:
+        """A call found it gone before its owner did: nobody else is to be sent there."""
+        if replica.name in self._by_name:
+            self.slots.set_ready(replica.name, False)
+
     def wake(self) -> None:
         self.woken.set()
         self.woken = anyio.Event()

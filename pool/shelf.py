@@ -223,7 +223,7 @@ class Shelf:
         return Unavailable(f"The server {self._group.spec.name!r} did not list what it offers: {reason}")
 
     async def _in_time(self, look: Callable[[], Awaitable[T]], what: str) -> T:
-        limit = self._group.spec.start_timeout_seconds
+        limit = self._group.spec.start_timeout_seconds if self._group.usable else self._group.start_seconds
         with anyio.move_on_after(limit):
             return await look()
         raise Unavailable(f"The server {self._group.spec.name!r} did not list {what} within {limit:g} seconds.")
