@@ -28,6 +28,7 @@ from stoa.tools import ToolCaller, ToolCallers
 if TYPE_CHECKING:  # the kit and the pool bring the protocol's libraries: a second that many commands do not need
     from kit.author import Server
     from pool.pool import Pool
+    from pool.wire.connect import FindAuth
     from stoa.embedder import Embedder
 
 __all__ = [
@@ -78,7 +79,15 @@ class Workspace:
         from pool.pool import Pool
 
         key = self.settings.internal_key
-        return Pool(self.groups, internal_key=key.get_secret_value().encode() if key else None)
+        return Pool(self.groups, internal_key=key.get_secret_value().encode() if key else None, auth=self.auth)
+
+    @property
+    def auth(self) -> "FindAuth":
+        """How the pool finds the tokens of those servers that have been logged in to."""
+        from pool.login.auth import Logins
+        from pool.login.tokens import FOLDER
+
+        return Logins(self.settings.home / FOLDER).auth
 
     def group(self, name: str) -> GroupSpec:
         """The group of that name. Raises `NotFound` with what is near."""
@@ -114,7 +123,7 @@ def open_workspace(config: Path | None, environ: Mapping[str, str], *, folder: P
         if config is not None or path.is_file():
             return Workspace(settings, read_config(path, environ), str(path), environ, path)
     source = "the built-in configuration (every installed server)"
-    return Workspace(settings, parse_config(_built_in(), source=source, environ=environ), source, environ)
+    return Workspace(settings, parse_config(_built_in(environ), source=source, environ=environ), source, environ)
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
@@ -190,7 +199,8 @@ def serve_all(work: Workspace, settings: Settings, *, host: str, port: int, say:
 
     async def serve() -> None:
         groups = [here.get(group.name, group) for group in work.groups]
-        async with Pool(groups, internal_key=key.get_secret_value().encode()) as pool, following(work, pool, say, here):
+        pool = Pool(groups, internal_key=key.get_secret_value().encode(), auth=work.auth)
+        async with pool, following(work, pool, say, here):
             callers.target = pool
             front = create(pool, settings, options=Options(), embedder=_embedder(work.environ))
             await serve_http(servers, settings=settings, host=host, port=port, at_root=False, front=front, say=say)
@@ -297,11 +307,15 @@ def write_built_in(path: Path) -> None:
     """The built-in configuration as a file, for whoever has to name one. One that is there is left alone."""
     open_home(path.parent)
     with suppress(FileExistsError), path.open("x", encoding="utf-8") as file:
-        file.write(json.dumps(json.loads(_built_in()), indent=2) + "\n")
+        file.write(json.dumps(json.loads(_built_in({})), indent=2) + "\n")
 
 
-def _built_in() -> str:
-    names = installed_servers()
+def _built_in(environ: Mapping[str, str]) -> str:
+    """Every installed server, but for those that the environment says to find elsewhere."""
+    from pool.config.environment import read_servers
+
+    elsewhere = read_servers(environ)
+    names = [name for name in installed_servers() if name not in elsewhere]
     return json.dumps(
         {
             "mcpServers": {name: {"command": "stoa", "args": ["serve", name]} for name in names},
