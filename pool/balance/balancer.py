@@ -187,9 +187,11 @@ class Balancer:
         return tuple(m.name for m in self._members.values() if m.is_ready and m.circuit.may_probe(now))
 
     def next_probe_at(self) -> float | None:
-        """When the next ejection is over; None when nobody is ejected."""
-        ends = [m.circuit.until for m in self._members.values() if m.circuit.is_open and not m.circuit.is_probing]
-        return min(ends, default=None)
+        """When the next ejection of one that is ready is over; None when there is nobody to wait for."""
+        if not self._ejected:
+            return None
+        waiting = [m.circuit for m in self._members.values() if m.is_ready and m.circuit.is_open]
+        return min((circuit.until for circuit in waiting if not circuit.is_probing), default=None)
 
     def start_probe(self, name: str, now: float) -> bool:
         """Claim the one probe of an ejected member whose time is over; always followed by `probed`."""

@@ -116,6 +116,16 @@ def test_when_its_time_is_over_one_call_tries_it_and_two_bring_it_back() -> None
     assert "m0" in chosen(found, 1.2)
 
 
+def test_one_that_is_down_is_not_waited_for() -> None:
+    found = balancer()
+    fail(found, "m0")
+    found.set_ready("m0", False, 0.5)
+    assert found.next_probe_at() is None
+    assert found.due_probes(5.0) == ()
+    found.set_ready("m0", True, 6.0)
+    assert found.next_probe_at() == 1.0
+
+
 def test_a_failed_probe_leaves_it_out_for_twice_as_long() -> None:
     found = balancer()
     fail(found, "m0")

@@ -95,6 +95,14 @@ class SlotsInUse(RuleBasedStateMachine):
         self.ready.pop(name, None)
         self.collect()
 
+    @rule(name=NAMES)
+    def break_down(self, name: str) -> None:
+        """Enough failures to eject it, if it is up and has room and nobody waits."""
+        for _ in range(2):
+            if not self.waiting and (decision := self.slots.take(prefer=name)) is not None:
+                self.slots.finish(decision, outcome="failed", seconds=0.1)
+        self.collect()
+
     @rule(seconds=st.floats(0, 40))
     def time_passes(self, seconds: float) -> None:
         self.clock.advance(seconds)
