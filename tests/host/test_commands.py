@@ -41,7 +41,7 @@ def test_servers_are_listed_with_state_era_version_and_latency(home: Path, text:
     assert list_servers(workspace(home, Shelf(home).group()), text, None) == OK
     head, line = capsys.readouterr().out.splitlines()
     assert head.split() == ["SERVER", "REPLICA", "STATE", "ERA", "VERSION", "LATENCY"]
-    assert re.fullmatch(r"shelf +shelf-0 +ready +modern +1\.2\.3 +\d+\.\d ms", line)
+    assert re.fullmatch(r"shelf +shelf-0 +healthy +modern +1\.2\.3 +\d+\.\d ms", line)
 
 
 def test_a_server_that_cannot_start_is_listed_with_the_reason(home: Path, as_json: Output, capsys: Capture) -> None:

@@ -19,7 +19,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from pool.pool import Pool
 from pool.spec import StdioSpec
 from pool.wire.child import Child, start_child
-from stoa.errors import StoaError, Unavailable
+from stoa.errors import OutcomeUnknown, StoaError, Unavailable
 from tests.pool.stage import call, children, gone, open_pool, quick, raw, until
 
 DEAF = ("ignore-eof", "ignore-term")
@@ -131,8 +131,8 @@ async def test_a_child_killed_in_the_middle_of_a_call_is_replaced_and_the_call_f
         async with anyio.create_task_group() as tasks:
 
             async def ask() -> None:
-                with pytest.raises(Unavailable, match="ended by signal 9"):
-                    await call(pool, "one.slow", {"seconds": 60})
+                with pytest.raises(OutcomeUnknown, match="ended by signal 9"):
+                    await call(pool, "one.write_slow", {"seconds": 60})
 
             tasks.start_soon(ask)
             await until(lambda: "1 in flight" in repr(pool))
