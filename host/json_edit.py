@@ -130,7 +130,10 @@ def _unit(text: str) -> str:
 
 
 def _read(text: str, at: int) -> _Object:
-    """The object that begins at this place, or behind the comments and spaces there."""
+    """The object that begins at this place, or behind the comments and spaces there.
+
+    Raises `ValueError` for a comma that separates nothing, which `parse_json` reads over.
+    """
     members: list[_Member] = []
     depth, start, filled, needs_line = 0, at, at, False
     key: tuple[str, int] | None = None
@@ -157,7 +160,9 @@ def _read(text: str, at: int) -> _Object:
             depth -= 1
             end = match.end()
         elif depth == 1 and part == ",":
-            assert key is not None
+            if key is None:
+                line, column = text.count("\n", 0, place) + 1, place - text.rfind("\n", 0, place)
+                raise ValueError(f"line {line}, column {column}: a comma with nothing before it")
             members.append(_Member(key[0], key[1], value, end, place))
             key, value = None, -1
         elif depth == 1 and part != ":":

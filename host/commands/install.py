@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,14 +21,17 @@ from host.json_edit import with_member, without_member
 from host.output import Output, printable
 from host.session import OK
 from pool.config.json_text import parse_json
+from pool.config.mcp_json import read_config
 from pool.redact import MASK, is_secret_name
-from stoa.errors import BadInput, Conflict, Fault, NotFound
+from stoa.errors import BadInput, Conflict, Fault, NotFound, StoaError
 
 __all__ = ["install", "uninstall"]
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MEMBER = re.compile(r'"((?:\\.|[^"\\])*)"(\s*:\s*)"(?:\\.|[^"\\])+"')
 _FRESH = "{}\n"
+_HANDED_ON = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER")
+"""Variables that clients hand on to the servers that they start: what the MCP SDKs take to be harmless."""
 
 
 def install(
@@ -39,7 +43,7 @@ def install(
     for server in servers:
         work.group(server)
     place = _place(work.environ, client, project=project)
-    config = (work.path or work.settings.home / "mcp.json").absolute()
+    config = (work.config_file or work.settings.home / "mcp.json").absolute()
     entry = gateway_entry(
         command=start_command(),
         config=config,
@@ -47,6 +51,9 @@ def install(
         home=work.settings.home.absolute(),
         environ=work.environ,
     )
+    if work.config_file is None and not dry_run:
+        write_built_in(config)
+        output.note(f"The gateway stands for the servers in {config}. Edit it to add others.")
     _check_installed(place, client, name, entry)
     file = _read(place, project=project)
     before = file.text if file.text.strip() else _FRESH
@@ -61,9 +68,6 @@ def install(
     state = "unchanged" if there == entry else "updated" if there is not None else "installed"
     backup: Path | None = None
     if state != "unchanged" and not dry_run:
-        if work.path is None:
-            write_built_in(config)
-            output.note(f"Wrote {config}: the servers that the gateway stands for. Edit it to add others.")
         if project:
             file.path.parent.mkdir(exist_ok=True)
         # What an update replaces is our own; the copy of how the file was before stays.
@@ -75,6 +79,8 @@ def install(
         "unchanged": f"{NAMES[client]} has this server {name!r} already: {file.path}",
     }[state]
     _tell(output, client, file, state, done, after, backup, place.then, dry_run=dry_run, entry=entry)
+    if work.config_file is not None:
+        _warn(output, work.config_file, entry)
     return OK
 
 
@@ -113,7 +119,8 @@ def uninstall(
     done = f"The server {name!r} is taken out of {file.path}."
     if content is None:
         done = f"{file.path} held nothing but the server {name!r}; the file is removed."
-    _tell(output, client, file, "removed", done, after, None, place.then, dry_run=dry_run)
+    then = f"{NAMES[client]} notices when it starts anew."
+    _tell(output, client, file, "removed", done, after, None, then, dry_run=dry_run)
     return OK
 
 
@@ -136,6 +143,19 @@ def _check_installed(place: Place, client: Client, name: str, entry: JsonValue) 
         )
 
 
+def _warn(output: Output, config: Path, entry: Mapping[str, JsonValue]) -> None:
+    """A client hands on little of the environment; what the configuration takes from it may be missing there."""
+    given = {**(_strings(entry.get("env"))), **{name: os.environ.get(name, "") for name in _HANDED_ON}}
+    try:
+        read_config(config, given)
+    except StoaError as error:
+        output.note(f"Started by the client, it will lack something: {error.message} Add it to the entry's env.")
+
+
+def _strings(value: JsonValue) -> dict[str, str]:
+    return {key: each for key, each in value.items() if isinstance(each, str)} if isinstance(value, dict) else {}
+
+
 def _paste(place: Place, name: str, entry: JsonValue) -> str:
     return json.dumps({place.holder: {name: entry}}, ensure_ascii=False, indent=2)
 
@@ -145,10 +165,20 @@ def _entry(text: str, place: Place, name: str) -> JsonValue:
     found = parse_json(text, source=str(place.file))
     if not isinstance(found, dict):
         raise BadInput(f"{place.file} is no JSON object.", hint='It has to begin with "{".')
+    _check_commas(text, place, found, name)
     held = found.get(place.holder, {})
     if not isinstance(held, dict):
         raise BadInput(f"{place.file}: {place.holder} is no object.", hint="Correct it, or take it out.")
     return held.get(name)
+
+
+def _check_commas(text: str, place: Place, found: Mapping[str, JsonValue], name: str) -> None:
+    if not isinstance(found.get(place.holder, {}), dict):
+        return
+    try:
+        without_member(text, place.holder, name)
+    except ValueError as error:
+        raise BadInput(f"{place.file}: {error}.", hint="Take the comma out.") from error
 
 
 def _verify(before: str, after: str, place: Place, name: str, entry: JsonValue) -> None:
