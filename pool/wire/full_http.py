@@ -79,6 +79,7 @@ class FullAnswer:
         self._response = response
         self._body = bytearray()
         self._parser = EventParser()
+        self.lingers = False  # is left to httpx2
         self.status = response.status_code
         self.reason = response.reason_phrase
         self.headers = {name.lower(): value for name, value in response.headers.items()}

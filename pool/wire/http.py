@@ -42,6 +42,8 @@ _log = logging.getLogger(__name__)
 CONNECTION_CLOSED: Final = -32000
 GOODBYE_SECONDS: Final = 2.0
 TELL_SECONDS: Final = 10.0
+LISTEN_SECONDS: Final = 1.0
+"""How long the first request waits for the stream that belongs to none: what a server says before is lost."""
 RESUME_TIMES: Final = 5
 RESUME_SECONDS: Final = 1.0
 MOST_RESUME_SECONDS: Final = 30.0
@@ -70,6 +72,7 @@ class HttpWire(Wire):
         self._pending: dict[int, Question] = {}
         self._tasks: TaskGroup | None = None
         self._asked: Asked | None = None
+        self._listens = anyio.Event()
         parts = urlsplit(spec.url)
         host = parts.hostname or ""
         self._origin = (parts.scheme, host, parts.port or (443 if parts.scheme == "https" else 80))
@@ -128,7 +131,11 @@ class HttpWire(Wire):
         question = Question(id, asker=asker, progress=progress, on_notice=on_notice)
         self._pending[id] = question
         try:
-            return await self._exchange(question, data, self._more(method, params, headers))
+            if self.is_modern:
+                return await self._exchange(question, data, self._more(method, params, headers))
+            with anyio.CancelScope() as question.elsewhere:
+                return await self._exchange(question, data, self._more(method, params, headers))
+            return await question.answered()
         except anyio.get_cancelled_exc_class():
             if is_cancellable and not self.is_modern and self._tasks is not None:
                 told = {"requestId": id, "reason": "The caller no longer waits for the answer."}
@@ -143,6 +150,9 @@ class HttpWire(Wire):
         await self._post({"jsonrpc": "2.0", "method": method, "params": params})
         if method == "notifications/initialized" and self._tasks is not None:
             self._tasks.start_soon(self._listen)
+            if self._session is not None:
+                with anyio.move_on_after(LISTEN_SECONDS):
+                    await self._listens.wait()
 
     async def _tell_quietly(self, method: str, params: dict[str, Any]) -> None:
         with suppress(Lost, Refusal), anyio.move_on_after(TELL_SECONDS):
@@ -175,6 +185,7 @@ class HttpWire(Wire):
                 if event.kind == "message" and event.data:
                     result = await self._take(event.data, question)
                     if result is not None:
+                        answer.lingers = True
                         return result, last_id
         except EventIsTooBig:
             raise self._lost(
@@ -232,7 +243,12 @@ class HttpWire(Wire):
         fields = cast("dict[str, Any]", message)
         method = fields.get("method")
         if not isinstance(method, str):
-            return self._read_answer(data) if question is not None else None
+            owner = self._owner(fields, question)
+            if owner is not None and owner is question:
+                return self._read_answer(data)
+            if owner is not None:
+                self._answer_elsewhere(owner, data)
+            return None
         params = cast("dict[str, Any]", fields["params"]) if isinstance(fields.get("params"), dict) else {}
         if "id" in fields:
             asker = question.asker if question is not None else only_one(one.asker for one in self._pending.values())
@@ -248,6 +264,21 @@ class HttpWire(Wire):
         else:
             self.on_notice(method, params)
         return None
+
+    def _owner(self, fields: Mapping[str, Any], question: Question | None) -> Question | None:
+        """Whose answer this is: a server may send it on any stream of the session."""
+        id = fields.get("id")
+        found = self._pending.get(id) if isinstance(id, int) else None
+        return found or question
+
+    def _answer_elsewhere(self, question: Question, data: bytes) -> None:
+        if question.elsewhere is None:
+            return
+        try:
+            question.answer(self._read_answer(data))
+        except (Lost, Refusal) as error:
+            question.fail(error)
+        question.elsewhere.cancel()
 
     async def _pass_on(self, method: str, params: dict[str, Any], question: Question | None) -> None:
         """Progress and log messages; what came on no request's stream goes to the one it can belong to."""
@@ -308,7 +339,7 @@ class HttpWire(Wire):
         """What an answer other than 200 means."""
         status, body = answer.status, b"" if answer.is_stream else answer.body()
         if 300 <= status < 400 and (location := answer.headers.get("location")):
-            target = mask_url(urljoin(self._spec.url, location))
+            target = mask_url(urljoin(self._spec.url, location)).partition("?")[0]
             return self._no(f"{self._spec} redirects to {target}; redirects are refused.", status=status)
         error = _error_in(body)
         if self._session is not None and (
@@ -365,6 +396,8 @@ class HttpWire(Wire):
                 answer = await self._send("GET", more, b"")
             except Lost:
                 return
+            finally:
+                self._listens.set()
             seconds = None
             try:
                 if answer.status != 200 or not answer.is_stream:

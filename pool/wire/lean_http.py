@@ -89,9 +89,11 @@ class LeanHttp:
         socket = LeanSocket(on_free=lambda socket: self._free(origin, socket), on_closed=self._closed)
         try:
             with anyio.fail_after(CONNECT_SECONDS):
-                while self._open >= self._max_connections and not self._make_room():
+                while self._open >= self._max_connections and not self._make_room(origin):
                     self._freed.clear()
                     await self._freed.wait()
+                    if (freed := self._take(origin)) is not None:
+                        return freed
                 self._open += 1
                 is_counted = True
                 await loop.create_connection(
@@ -114,9 +116,9 @@ class LeanHttp:
             raise
         return socket
 
-    def _make_room(self) -> bool:
-        for sockets in self._idle.values():
-            if sockets:
+    def _make_room(self, origin: Origin) -> bool:
+        for other, sockets in self._idle.items():
+            if sockets and other != origin:
                 sockets.popleft().abort()
                 return True
         return False

@@ -21,6 +21,7 @@ __all__ = ["Broken", "LeanAnswer", "LeanSocket"]
 MAX_HEAD_BYTES: Final = 2**16
 HIGH_WATER_BYTES: Final = 2**20
 """Events that nobody has taken yet; beyond it the socket is not read."""
+LINGER_SECONDS: Final = 1.0
 PEER_GONE_MS: Final = 20_000
 """What has been sent and is not acknowledged for so long breaks the connection, where the system can do that."""
 
@@ -36,7 +37,7 @@ class LeanAnswer:
 
     __slots__ = (
         "_body", "_events", "_parser", "_socket", "_unread", "_waiter", "error", "headers", "is_complete", "is_stream",
-        "reason", "status",
+        "lingers", "reason", "status",
     )  # fmt: skip
 
     def __init__(self, socket: "LeanSocket") -> None:
@@ -51,6 +52,8 @@ class LeanAnswer:
         self.headers: dict[str, str] = {}
         self.is_complete = False
         self.is_stream = False
+        self.lingers = False
+        """Nothing more is wanted of it, but its end, which is about to come, keeps the connection usable."""
         self.error: Exception | None = None
 
     def __repr__(self) -> str:
@@ -79,6 +82,10 @@ class LeanAnswer:
             if self.is_complete:
                 return
             await self._wait()
+
+    def waiting_events(self) -> tuple[Event, ...]:
+        """What has come and nobody has taken."""
+        return tuple(self._events)
 
     @property
     def retry_seconds(self) -> float | None:
@@ -139,7 +146,8 @@ class LeanSocket(asyncio.Protocol):
         self._answer: LeanAnswer | None = None
         self._head_bytes = 0
         self._has_head = False
-        self._keeps = False
+        self.keeps = False
+        self._lingering: asyncio.TimerHandle | None = None
         self._is_paused = False
         self._is_disowned = False
         self.is_open = False
@@ -153,19 +161,28 @@ class LeanSocket(asyncio.Protocol):
     def start(self, data: bytes) -> LeanAnswer:
         """Write a request; one write, and nothing to wait for."""
         assert self._transport is not None
-        self._answer = answer = LeanAnswer(self)
-        self._parser = httptools.HttpResponseParser(self)
-        self._head_bytes, self._has_head, self._keeps = 0, False, False
-        self.requests += 1
+        answer = self.expect()
         self._transport.write(data)
         return answer
 
+    def expect(self) -> LeanAnswer:
+        """Take what comes from now on for one answer."""
+        self._answer = answer = LeanAnswer(self)
+        self._parser = httptools.HttpResponseParser(self)
+        self._head_bytes, self._has_head, self.keeps = 0, False, False
+        self.requests += 1
+        return answer
+
     def finish(self, answer: LeanAnswer) -> None:
-        if self._answer is not answer:
+        if self._answer is not answer or self._lingering is not None:
+            return
+        if answer.lingers and self.is_open and not answer.is_complete and answer.error is None:
+            self._lingering = asyncio.get_running_loop().call_later(LINGER_SECONDS, self.abort)
+            self.read_on()
             return
         self._answer = None
         self._parser = None
-        if self.is_open and self._keeps and answer.is_complete and answer.error is None:
+        if self.is_open and self.keeps and answer.is_complete and answer.error is None:
             self.read_on()
             self._on_free(self)
         else:
@@ -180,7 +197,13 @@ class LeanSocket(asyncio.Protocol):
     def abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
+        self._stop_lingering()
         self._closed()
+
+    def _stop_lingering(self) -> None:
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
 
     def pause(self) -> None:
         if self._transport is not None and not self._is_paused:
@@ -235,6 +258,7 @@ class LeanSocket(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_lingering()
         self._closed()
         if self._answer is not None:
             self._answer.fail(Broken(f"the connection broke{f': {exc}' if exc else ''}"))
@@ -247,7 +271,7 @@ class LeanSocket(asyncio.Protocol):
     # What the parser calls.
 
     def on_message_begin(self) -> None:
-        if self._answer is not None and self._answer.is_complete:
+        if self._answer is None or self._answer.is_complete:
             raise Broken("it goes on after its end")
 
     def on_status(self, status: bytes) -> None:
@@ -279,8 +303,11 @@ class LeanSocket(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         if self._answer is not None and self._parser is not None and self._has_head:
-            self._keeps = self._parser.should_keep_alive()
+            self.keeps = self._parser.should_keep_alive()
             self._answer.complete()
+            if self._lingering is not None:
+                self._stop_lingering()
+                self.finish(self._answer)
 
 
 def _nobody(socket: LeanSocket) -> None:

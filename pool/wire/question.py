@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import anyio
+
 from pool.wire.asker import Asker
 from stoa.tools import Progress
 
@@ -26,7 +28,7 @@ class Question:
     `on_notice` takes the place of progress and asker where the answer is a stream of notifications (`listen`).
     """
 
-    __slots__ = ("_news", "_waiter", "asker", "error", "id", "on_notice", "progress", "result")
+    __slots__ = ("_news", "_waiter", "asker", "elsewhere", "error", "id", "on_notice", "progress", "result")
 
     def __init__(self, id: int, *, asker: Asker, progress: Progress | None, on_notice: OnNotice | None) -> None:
         self.id = id
@@ -35,6 +37,8 @@ class Question:
         self.on_notice = on_notice
         self.result: dict[str, Any] | None = None
         self.error: Exception | None = None
+        self.elsewhere: anyio.CancelScope | None = None
+        """What waits for the answer where it is expected, when it may come elsewhere, too."""
         self._news: deque[tuple[str, Mapping[str, Any]]] | None = None
         self._waiter: asyncio.Future[None] | None = None
 

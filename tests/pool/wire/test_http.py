@@ -139,7 +139,7 @@ async def test_an_event_over_the_limit_is_cut_off(spoiled: tuple[Pool, Spoiled])
             yield b"x" * 2**16
 
     app.spoil[b"tools/call"] = lambda: StreamingResponse(endless(), media_type="text/event-stream")
-    with pytest.raises(OutcomeUnknown, match="SSE stream failed"):
+    with pytest.raises(OutcomeUnknown, match="larger than 16 MiB"):
         await call(pool, "one.write", {"text": "x"})
     app.spoil.clear()
     assert (await call(pool, "one.echo", {"text": "fine"})).text == "fine"

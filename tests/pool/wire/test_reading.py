@@ -22,5 +22,5 @@ def test_half_a_character_costs_that_character_only() -> None:
 
 @pytest.mark.parametrize("text", [b"", b"noise", b'{"a":', b'"\\ud83d', "{"])
 def test_what_is_no_json_is_refused(text: bytes | str) -> None:
-    with pytest.raises(ValueError, match="JSON|expected|EOF|hex"):
+    with pytest.raises(ValueError, match=r"JSON|expected|EOF|hex"):
         read_object(text)
