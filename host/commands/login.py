@@ -40,7 +40,10 @@ def log_in_to(
         for member in _members(work, name):
             login = replace(member.login, scope=scope or member.login.scope)
             spec = replace(member, login=login if port is None else replace(login, port=port))
-            grant = await (log_in_as_machine(spec) if spec.login.is_machine else log_in(spec, show=show))
+            if spec.login.is_machine:
+                grant = await log_in_as_machine(spec)
+            else:
+                grant = await log_in(spec, show=show, before=_before(tokens, spec.url))
             async with tokens.locked(spec.url):
                 tokens.write(grant)
             grants.append(grant)
@@ -88,6 +91,13 @@ def log_out_of(work: Workspace, output: Output, name: str) -> int:
         ),
     )
     return OK
+
+
+def _before(tokens: TokenFolder, url: str) -> Grant | None:
+    try:
+        return tokens.read(url)
+    except BadInput:  # a damaged file is about to be replaced
+        return None
 
 
 def has_browser(environ: Mapping[str, str], platform: str) -> bool:

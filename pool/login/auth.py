@@ -5,6 +5,7 @@ each other, and it forgets where to refresh.
 """
 
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,7 @@ import anyio
 import httpx2
 
 from pool.login.renewal import read_answer, read_error, refresh_form, renewed
+from pool.login.scopes import union, wanted_scope
 from pool.login.tokens import Grant, TokenFolder, canonical
 from pool.login.web import web_client
 from pool.spec import HttpSpec, SseSpec
@@ -91,11 +93,29 @@ class TokenAuth(httpx2.Auth):
         if grant is not None:
             request.headers["Authorization"] = f"Bearer {grant.access_token}"
         response = yield request
+        if (
+            response.status_code == 403
+            and grant is not None
+            and (scope := wanted_scope(response.headers.get("www-authenticate", "")))
+        ):
+            await self._want(grant, scope)
         if response.status_code == 401:
             fresh = await self._renew(grant, request=request)
             if fresh is not None and (grant is None or fresh.access_token != grant.access_token):
                 request.headers["Authorization"] = f"Bearer {fresh.access_token}"
                 yield request
+
+    async def _want(self, grant: Grant, scope: str) -> None:
+        """Take down what another login has to ask for (SEP-2350: beside all that there is)."""
+        wanted = union(grant.scope, scope)
+        if grant.wanted == wanted:
+            return
+        with suppress(StoaError):
+            async with self._lock, self._tokens.locked(self._url):
+                stored = self._tokens.read(self._url)
+                if stored is not None and stored.access_token == grant.access_token:
+                    self._grant = stored.model_copy(update={"wanted": wanted})
+                    self._tokens.write(self._grant)
 
     def _ends_in(self, grant: Grant, seconds: float) -> bool:
         return grant.expires_at is not None and grant.expires_at - seconds <= self._clock.now().timestamp()

@@ -44,9 +44,14 @@ _KNOCK: Final = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
 
 
 async def log_in(
-    spec: HttpSpec | SseSpec, *, show: Callable[[str], Awaitable[None]], wait_seconds: float = PERSON_SECONDS
+    spec: HttpSpec | SseSpec,
+    *,
+    show: Callable[[str], Awaitable[None]],
+    before: Grant | None = None,
+    wait_seconds: float = PERSON_SECONDS,
 ) -> Grant:
-    """Log in as a person; `show` is given the address that the browser has to open.
+    """Log in as a person; `show` is given the address that the browser has to open. `before` is the login that there
+    is: what the server has asked for beyond it is asked for now, too.
 
     Raises `Denied` when somebody says no, `BadInput` when the server asks for no login, `Unavailable` when the one or
     the other server cannot be reached or nobody answers in time.
@@ -84,7 +89,7 @@ async def log_in(
             callback_handler=answer,
             client_metadata_url=spec.login.metadata_url or None,
         )
-        provider.scope = spec.login.scope
+        provider.scope = spec.login.scope or (before.wanted if before is not None else None) or ""
         with anyio.move_on_after(wait_seconds):
             return await _obtain(spec, provider)
     raise Unavailable(f"Nobody has finished the login in {wait_seconds:g} seconds.", hint="Run the same command again.")

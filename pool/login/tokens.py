@@ -33,7 +33,8 @@ class Grant(BaseModel):
     """What one server, or its authorization server, has given us. Secrets are left out of its repr.
 
     `resource` and the addresses are kept because a refresh has to go where the login went, without looking for it anew.
-    `expires_at` is in seconds since 1970; None when the server did not say.
+    `expires_at` is in seconds since 1970; None when the server did not say. `wanted` is the scope that the next login
+    has to ask for, because a request was refused without it.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
@@ -44,6 +45,7 @@ class Grant(BaseModel):
     refresh_token: str | None = Field(None, repr=False)
     expires_at: float | None = Field(None, allow_inf_nan=False)
     scope: str | None = None
+    wanted: str | None = None
     issuer: str | None = None
     resource: str | None = None
     token_endpoint: str
