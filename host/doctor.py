@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pool.login.tokens import FOLDER
+from pool.spec import GroupSpec, StdioSpec
 from stoa.errors import StoaError
 
-__all__ = ["Check", "examine", "import_names", "masked"]
+__all__ = ["Check", "examine", "import_names", "masked", "pools"]
 
 Verdict = Literal["ok", "note", "bad"]
 
@@ -23,6 +25,7 @@ LEAST_PYTHON = (3, 11)
 LEAST_FREE_BYTES = 100 * 2**20
 FEW_FREE_BYTES = 2**30
 LEAST_NODE = 22
+MANY_PROCESSES = 64
 
 _KEYS = (
     ("OPENAI_API_KEY", "for `stoa run` with OpenAI"),
@@ -61,12 +64,15 @@ def examine(
     servers: Sequence[str],
     config: str | StoaError,
     ports: Mapping[str, int],
+    groups: Sequence[GroupSpec] = (),
 ) -> Iterator[Check]:
     """All checks, in the order in which they are worth reading. Leaves nothing behind on the disk."""
     yield python(sys.version_info[:3])
     yield _home(home)
     yield _disk(home)
+    yield _logins(home / FOLDER)
     yield _config(config)
+    yield from pools(groups)
     yield _servers(servers)
     yield import_names(importlib.metadata.packages_distributions())
     for name, port in ports.items():
@@ -126,6 +132,46 @@ def _config(config: str | StoaError) -> Check:
     if isinstance(config, StoaError):
         return Check("Configuration", "bad", config.message, config.hint)
     return Check("Configuration", "ok", config)
+
+
+def _logins(folder: Path) -> Check:
+    """Whether the tokens of `stoa login` are for their owner's eyes only."""
+    try:
+        files = [path for path in sorted(folder.iterdir()) if path.suffix == ".json"]
+        open_ones = [path for path in (folder, *files) if path.stat().st_mode & 0o077] if os.name == "posix" else []
+    except FileNotFoundError:
+        return Check("Logins", "ok", "none")
+    except OSError as error:
+        return Check("Logins", "bad", f"{folder}: {error.strerror}", "Make the folder readable for yourself.")
+    if open_ones:
+        remedy = f"chmod -R go= {folder}, and log in again: somebody may have read the tokens."
+        return Check("Logins", "bad", f"others may read {open_ones[0]}", remedy)
+    return Check("Logins", "ok", f"{len(files)} kept in {folder}")
+
+
+def pools(groups: Sequence[GroupSpec]) -> Iterator[Check]:
+    """Settings that are allowed and hardly meant."""
+    processes = sum(
+        group.replicas * sum(isinstance(member, StdioSpec) for member in group.members) + group.spares
+        for group in groups
+    )
+    if processes > MANY_PROCESSES:
+        yield Check("Pools", "note", f"up to {processes} processes", "Lower replicas where fewer do.")
+    for group in groups:
+        what, replicas = f"Pool {group.name}", group.replicas * len(group.members)
+        if group.spares >= replicas and group.spares:
+            found = f"{group.spares} spares beside {replicas} replicas"
+            yield Check(what, "note", found, "One spare takes over for any of them.")
+        if group.probe_interval_seconds and group.probe_timeout_seconds > group.probe_interval_seconds:
+            found = f"a probe may take {group.probe_timeout_seconds:g} s, and one begins each "
+            found += f"{group.probe_interval_seconds:g} s"
+            yield Check(what, "note", found, "Lower probe_timeout_seconds, or raise probe_interval_seconds.")
+        if group.max_age_seconds and group.max_age_seconds < 2 * group.start_timeout_seconds:
+            found = f"replicas are replaced each {group.max_age_seconds:g} s and may start for "
+            found += f"{group.start_timeout_seconds:g} s"
+            yield Check(what, "note", found, "Raise max_age_seconds.")
+        if group.policy.strategy == "weighted" and len(set(group.weights)) < 2:
+            yield Check(what, "note", "strategy weighted, and all weights are the same", "Set weights.")
 
 
 def _servers(servers: Sequence[str]) -> Check:

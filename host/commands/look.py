@@ -2,15 +2,18 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import anyio
 from pydantic import JsonValue
+from rich.console import Console
 
 from host import show
 from host.app import ALL_TOGETHER_PORT, DEFAULT_PORTS, Workspace, default_home, installed_servers, open_workspace
 from host.arguments import check, from_json, from_words, skeleton
+from host.commands.details import Details, as_json, look_closely, show_details
 from host.doctor import examine
 from host.output import Output
 from host.reach import catalogue_of, unreachable
@@ -19,6 +22,7 @@ from host.session import BAD_INPUT, OK, TOOL_FAILED, UNAVAILABLE, exit_code
 from pool.catalogue import Catalogue, ToolInfo
 from pool.finding.findable import findable
 from pool.finding.index import ToolIndex
+from pool.spec import GroupSpec
 from pool.status import ReplicaStatus, Served
 from stoa.errors import BadInput, NotFound, StoaError
 from stoa.principal import LOCAL
@@ -28,37 +32,47 @@ __all__ = ["call_tool", "examine_all", "list_servers", "list_tools", "tool_ref"]
 
 
 def list_servers(work: Workspace, output: Output, name: str | None) -> int:
-    """Start what has to be started, and say how each replica is. Fails when none of those asked for is ready."""
-    if name is not None:
-        work.group(name)
+    """Start what has to be started, and say how each replica is: all in a line each, or one server closely.
 
-    async def ask() -> tuple[ReplicaStatus, ...]:
+    Fails when none of those asked for is up.
+    """
+    if name is not None:  # the others need not be started for it
+        work = replace(work, groups=(work.group(name),))
+
+    async def ask() -> tuple[tuple[ReplicaStatus, ...], Details | None]:
         async with work.pool() as pool:
-            return await pool.status()
+            found = await pool.status()
+            return found, None if name is None else look_closely(pool, name)
 
     with output.working("asking the servers"):
-        found = [each for each in anyio.run(ask) if name in (None, each.server)]
-    ready = any(each.is_up for each in found)
+        found, details = anyio.run(ask)
+    closely: dict[str, JsonValue] = {} if details is None else {"details": as_json(details)}
     output.document(
-        {"servers": [_status(each) for each in found], "configuration": work.source},
-        lambda console: show.table(
-            console,
-            ("server", "replica", "state", "era", "version", "latency", ""),
-            [
-                (
-                    each.server,
-                    each.replica,
-                    each.state,
-                    each.era or "",
-                    each.version or "",
-                    "" if each.latency_seconds is None else f"{each.latency_seconds * 1000:.1f} ms",
-                    each.reason,
-                )
-                for each in found
-            ],
-        ),
+        {"servers": [_status(each) for each in found], **closely, "configuration": work.source},
+        lambda console: _show_servers(console, found, details),
     )
-    return OK if ready or not found else UNAVAILABLE
+    return OK if any(each.is_up for each in found) or not found else UNAVAILABLE
+
+
+def _show_servers(console: Console, found: Sequence[ReplicaStatus], details: Details | None) -> None:
+    show.table(
+        console,
+        ("server", "replica", "state", "era", "version", "latency", ""),
+        [
+            (
+                each.server,
+                each.replica,
+                each.state,
+                each.era or "",
+                each.version or "",
+                "" if each.latency_seconds is None else f"{each.latency_seconds * 1000:.1f} ms",
+                each.reason,
+            )
+            for each in found
+        ],
+    )
+    if details is not None:
+        show_details(console, details)
 
 
 def list_tools(work: Workspace, output: Output, query: str | None, servers: Sequence[str]) -> int:
@@ -137,16 +151,17 @@ def call_tool(work: Workspace, output: Output, name: str, words: Sequence[str], 
 
 def examine_all(config: Path | None, output: Output) -> int:
     found: str | StoaError
+    groups: tuple[GroupSpec, ...] = ()
     try:
         work = open_workspace(config, os.environ, folder=Path.cwd())
-        found, home = work.source, work.settings.home
+        found, home, groups = work.source, work.settings.home, work.groups
     except StoaError as error:
         found, home = error, default_home(os.environ)
     servers = installed_servers()
     ports = {name: DEFAULT_PORTS[name] for name in servers if name in DEFAULT_PORTS}
     ports["stoa up"] = ALL_TOGETHER_PORT
     with output.working("looking around"):
-        checks = list(examine(home=home, environ=os.environ, servers=servers, config=found, ports=ports))
+        checks = list(examine(home=home, environ=os.environ, servers=servers, config=found, ports=ports, groups=groups))
     bad = [check for check in checks if check.verdict == "bad"]
     output.document(
         {
