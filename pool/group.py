@@ -89,7 +89,7 @@ class Group:
         self._leaving: set[Replica] = set()
         self._is_closed = False
         self._up = 0
-        self._tasks: TaskGroup | None = None
+        self.tasks: TaskGroup | None = None
         self.slots = Slots(spec.policy, max_waiting=spec.max_waiting, clock=workshop.clock, rng=workshop.rng)
         self._take_seats(seats(spec))
 
@@ -104,7 +104,7 @@ class Group:
     # -- life --------------------------------------------------------------------------------------------------------
 
     def start(self, tasks: TaskGroup) -> None:
-        self._tasks = tasks
+        self.tasks = tasks
         for replica in self.replicas:
             tasks.start_soon(replica.run, name=f"owner of {replica.name}")
 
@@ -302,9 +302,9 @@ class Group:
             self.slots.add(replica.name, weight=seat.weight, tier=seat.tier, max_in_flight=self.spec.max_in_flight)
         self.replicas = replicas
         self._by_name = {replica.name: replica for replica in replicas}
-        if self._tasks is not None:
+        if self.tasks is not None:
             for number in fresh:
-                self._tasks.start_soon(replicas[number].run, name=f"owner of {replicas[number].name}")
+                self.tasks.start_soon(replicas[number].run, name=f"owner of {replicas[number].name}")
         self._count_up()
 
     def _open_seat(self, seat: Seat, name: str) -> Replica:
@@ -330,8 +330,8 @@ class Group:
         self.odd.pop(replica.name, None)
         self._leaving.add(replica)
         replica.retire(within_seconds=self.spec.call_timeout_seconds)
-        if self._tasks is not None:
-            self._tasks.start_soon(self._see_off, replica)
+        if self.tasks is not None:
+            self.tasks.start_soon(self._see_off, replica)
 
     async def _see_off(self, replica: Replica) -> None:
         await replica.closed.wait()
