@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 import mcp_types as types
 from mcp.server.connection import Connection
 from mcp.server.context import ServerRequestContext
+from mcp.shared.dispatcher import Outbound
 from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import JsonValue
@@ -80,6 +81,10 @@ class Client:
     def wants_progress(self) -> bool:
         return "progressToken" in self.meta
 
+    @property
+    def _outbound(self) -> Outbound:
+        return self._ctx.session._request_outbound  # pyright: ignore[reportPrivateUsage]  # nor to this
+
     def can(self, method: str) -> bool:
         """Whether the client has said that it answers such a request."""
         return isinstance(self.capabilities.get(CAPABILITY_OF.get(method, method)), dict)
@@ -103,9 +108,8 @@ class Client:
     async def ask(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """Ask a client of the handshake era on its own connection. Raises `Refusal`."""
         self.check(method, params)
-        outbound = self._ctx.session._request_outbound  # pyright: ignore[reportPrivateUsage]  # nor to this
         try:
-            return await outbound.send_raw_request(method, question(params) or None)
+            return await self._outbound.send_raw_request(method, question(params) or None)
         except MCPError as error:
             raise Refusal(error.error.code, error.error.message, data=cast("JsonValue", error.error.data)) from error
 
@@ -116,8 +120,7 @@ class Client:
         """Hand on what a server says beside its answer: log messages of the level that the client wants to hear."""
         if method == LOG and not self._hears(params.get("level")):
             return
-        outbound = self._ctx.session._request_outbound  # pyright: ignore[reportPrivateUsage]  # nor to this
-        await outbound.notify(method, params)
+        await self._outbound.notify(method, params)
 
     def _hears(self, level: object) -> bool:
         if self.level is None or level not in LEVELS:

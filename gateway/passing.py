@@ -106,9 +106,7 @@ class Passing:
 
     async def _for_handshake(self, request: "_Request", *, is_modern: bool) -> dict[str, Any]:
         client = request.client
-        if not client.can_be_asked:
-            return await request.send()
-        if not is_modern:
+        if not is_modern and client.can_be_asked:
             return await request.send_patiently(Patience(self._call_seconds(request.server)))
         first = await request.send()
         if not is_input_required(first):

@@ -11,7 +11,7 @@ from gateway.client import Client
 from gateway.patience import ANSWER_SECONDS
 from gateway.shapes import is_input_required
 from pool.wire.failures import Refusal
-from stoa.errors import Fault, Unavailable
+from stoa.errors import Denied, Fault, Unavailable
 
 __all__ = ["MAX_QUESTIONS", "MAX_ROUNDS", "answer_for"]
 
@@ -30,7 +30,7 @@ async def answer_for(
     client: Client, first: dict[str, Any], send: Send, *, seconds: float = ANSWER_SECONDS
 ) -> dict[str, Any]:
     """The result at the end of all rounds. `send` repeats the request with more parameters; each round of questions
-    may take `seconds`. Raises `Refusal` when the client refuses, and `Fault` when there is no end to it."""
+    may take `seconds`. Raises `Denied` when the client refuses, and `Fault` when there is no end to it."""
     result = first
     wait = WAIT_SECONDS
     for _ in range(MAX_ROUNDS):
@@ -69,7 +69,7 @@ async def _ask_all(client: Client, asked: Mapping[str, Any], seconds: float) -> 
             for key, request in asked.items():
                 group.start_soon(ask, key, request)
     if refusals:
-        raise refusals[0]
+        raise Denied(f"The server asked the client for input. {refusals[0].message}") from refusals[0]
     if scope.cancelled_caught:
         raise Unavailable(f"The server's question was not answered within {seconds:g} seconds.", hint="Call again.")
     return answers

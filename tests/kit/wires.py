@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, Final
 
 import anyio
@@ -16,8 +16,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from kit.author import Server
 from kit.listen import serve
+from kit.served import Served
 from kit.stdio import serve_pipes
 from stoa.settings import Settings
 from stoa.wire import MAX_MESSAGE_BYTES, WS_SUBPROTOCOL
@@ -33,7 +33,7 @@ Connect = Callable[..., AbstractAsyncContextManager[Client]]
 
 @asynccontextmanager
 async def opened(
-    server: Server, wire: str, era: str, *, settings: Settings, headers: Mapping[str, str] | None = None, **options: Any
+    server: Served, wire: str, era: str, *, settings: Settings, headers: Mapping[str, str] | None = None, **options: Any
 ) -> AsyncGenerator[Client]:
     """A client of the server. `options` are the client's."""
     options["mode"] = "legacy" if era == "2025-11-25" else era
@@ -65,7 +65,7 @@ async def _over_network(
 
 @asynccontextmanager
 async def listening(
-    server: Server, settings: Settings, *, host: str = "127.0.0.1", **options: Any
+    server: Served, settings: Settings, *, host: str = "127.0.0.1", **options: Any
 ) -> AsyncGenerator[str]:
     """The address of the server's endpoint while it is served. `options` are `serve`'s."""
     said: list[str] = []
@@ -88,7 +88,7 @@ async def listening(
 
 
 @asynccontextmanager
-async def pipes(server: Server) -> AsyncGenerator[tuple[int, int]]:
+async def pipes(server: Served) -> AsyncGenerator[tuple[int, int]]:
     """The client's ends of two pipes on which the server is served: one to read from, one to write to."""
     server_in, client_out = os.pipe()
     client_in, server_out = os.pipe()
@@ -153,8 +153,9 @@ async def _streams(receive: Callable[[], Any], send: Callable[[str], Any]) -> As
 
     async def reading() -> None:
         async with into:
-            while (raw := await receive()) is not None:
-                await into.send(SessionMessage(types.jsonrpc_message_adapter.validate_json(raw, by_name=False)))
+            with suppress(anyio.BrokenResourceError):  # the client has left, and there is more to tell it
+                while (raw := await receive()) is not None:
+                    await into.send(SessionMessage(types.jsonrpc_message_adapter.validate_json(raw, by_name=False)))
 
     async def writing() -> None:
         async with out:
