@@ -81,7 +81,8 @@ async def scripted(script: Script, *, tls: Any = None) -> AsyncGenerator[str]:
                         buffer += await stream.receive()
                     head, _, buffer = buffer.partition(b"\r\n\r\n")
                     size = next(
-                        (int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"content-length:")), 0
+                        (int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")),
+                        0,
                     )
                     while len(buffer) < size:
                         buffer += await stream.receive()
