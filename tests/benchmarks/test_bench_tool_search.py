@@ -22,7 +22,7 @@ def function(name: str, description: str, **parameters: str) -> dict[str, Any]:
 BREW = function("brew_tea", "Brews a pot of tea.", leaves="Which leaves to take.")
 BREW_TOO = function("brew_tea", "Brews a pot of tea.", leaves="The leaves.")
 RING = function("ring.bell", "Rings a bell.", times="How often it is to ring.")
-ASKED = [
+ASKED: list[tuple[str, list[dict[str, Any]], dict[str, Any]]] = [
     ("Please make me a pot of tea", [BREW, RING], {"brew_tea": {}}),
     ("Some tea of green leaves", [BREW_TOO], {"brew_tea": {}}),
     ("How often did bells chime? Ring them.", [RING, BREW], {"ring.bell": {}}),
