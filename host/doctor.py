@@ -160,7 +160,7 @@ def pools(groups: Sequence[GroupSpec]) -> Iterator[Check]:
     for group in groups:
         what, replicas = f"Pool {group.name}", group.replicas * len(group.members)
         if group.spares >= replicas and group.spares:
-            found = f"{group.spares} spares beside {replicas} replicas"
+            found = f"spares: {group.spares}, replicas: {replicas}"
             yield Check(what, "note", found, "One spare takes over for any of them.")
         if group.probe_interval_seconds and group.probe_timeout_seconds > group.probe_interval_seconds:
             found = f"a probe may take {group.probe_timeout_seconds:g} s, and one begins each "

@@ -1,15 +1,26 @@
-"""docs/settings.md names every shared setting: its table is written by the code, and this keeps them equal.
+"""docs/settings.md names every shared setting, every key of a pool and of a login, and every variable of the pool: its
+tables are written by the code, and this keeps them equal.
 
-`python -m tests.docs.test_settings_page` prints the table for pasting.
+`python -m tests.docs.test_settings_page` prints the tables for pasting; with `--write` it puts them into the page.
 """
 
+import json
 import os
 import re
+import sys
 from pathlib import Path
 
+import annotated_types
+import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from pool.balance.policy import ALIASES, STRATEGIES
+from pool.config.environment import VARIABLES
+from pool.config.logins import LoginSection
+from pool.config.mcp_json import Ours
+from pool.config.policies import EjectionSection, HedgeSection, RetrySection
+from pool.config.pools import SECTIONS, PoolSection
 from stoa.settings import AuthSettings, Settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
@@ -36,9 +47,75 @@ def table() -> str:
     return "\n".join([*head, *rows(Settings, "STOA_"), *rows(AuthSettings, "STOA_AUTH_")])
 
 
-def test_the_page_holds_the_table_that_the_code_gives() -> None:
-    assert table() in PAGE.read_text("utf-8")
+def keys(model: type[BaseModel]) -> str:
+    """Key, what it is, default, bounds."""
+    lines = ["| key | what it is | default | from, to |", "|---|---|---|---|"]
+    for name, field in model.model_fields.items():
+        assert field.description is not None, f"{name} is not described"
+        is_plain = isinstance(field.default, bool | int | float | str)
+        default = json.dumps(field.default) if is_plain else ""
+        if is_plain and isinstance(field.default, float):
+            default = f"{field.default:g}"
+        lines.append(
+            f"| `{name}` | {field.description} | {f'`{default}`' if default else ''} | {bounds(field.metadata)} |"
+        )
+    return "\n".join(lines)
+
+
+def bounds(metadata: list[object]) -> str:
+    """`1, 64`; `> 0, 3600` where the lower one is left out."""
+    least = most = ""
+    for each in metadata:
+        if isinstance(each, annotated_types.Ge):
+            least = f"{each.ge:g}"
+        elif isinstance(each, annotated_types.Gt):
+            least = f"> {each.gt:g}"
+        elif isinstance(each, annotated_types.Le):
+            most = f"{each.le:,}".replace(",", " ")
+    return f"{least}, {most}" if most else ""
+
+
+def variables() -> str:
+    lines = ["| variable | what it is |", "|---|---|"]
+    return "\n".join([*lines, *(f"| `{name}` | {said} |" for name, said in VARIABLES.items())])
+
+
+TABLES = {
+    "settings": table,
+    "pool": lambda: keys(PoolSection),
+    "retry": lambda: keys(RetrySection),
+    "hedge": lambda: keys(HedgeSection),
+    "ejection": lambda: keys(EjectionSection),
+    "login": lambda: keys(LoginSection),
+    "variables": variables,
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_page_holds_the_table_that_the_code_gives(name: str) -> None:
+    assert TABLES[name]() in PAGE.read_text("utf-8")
+
+
+def test_the_page_names_every_section_and_strategy() -> None:
+    text = PAGE.read_text("utf-8")
+    names = [*SECTIONS, *(f"stoa.{key}" for key in Ours.model_fields), *STRATEGIES, *ALIASES]
+    assert [name for name in names if f"`{name}`" not in text] == []
+
+
+def write() -> None:
+    """Each table goes where one of its name begins: after the line `<!-- name -->`."""
+    text = PAGE.read_text("utf-8")
+    for name, make in TABLES.items():
+        mark = f"<!-- {name} -->\n"
+        before, found, after = text.partition(mark)
+        assert found, f"there is no {mark}"
+        rest = re.sub(r"\A(\|.*\n)*", "", after)
+        text = f"{before}{mark}{make()}\n{rest}"
+    PAGE.write_text(text, "utf-8")
 
 
 if __name__ == "__main__":
-    print(table())  # noqa: T201 - for pasting
+    if "--write" in sys.argv:
+        write()
+    else:
+        print("\n\n".join(make() for make in TABLES.values()))  # noqa: T201 - for pasting

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from host.doctor import Check, examine, import_names, masked, node, python
+from host.doctor import Check, examine, import_names, masked, node, pools, python
+from pool.balance.policy import BalancePolicy
+from pool.spec import GroupSpec, StdioSpec
 from stoa.errors import BadInput
 
 KEY = "sk-abcdefghijklmnopqrstuvwxyz"
@@ -90,3 +92,37 @@ def test_packages_of_the_same_names_from_elsewhere_are_reported() -> None:
     check = import_names({"pool": ["stoa-mcp", "swimming"], "host": ["stoa-mcp"]})
     assert check.verdict == "bad"
     assert "pool (swimming)" in check.found
+
+
+def test_tokens_that_others_can_read_are_bad(tmp_path: Path) -> None:
+    assert found(tmp_path)["Logins"].found == "none"
+    folder = tmp_path / "tokens"
+    folder.mkdir(mode=0o700)
+    token = folder / "h-1.json"
+    token.write_text("{}")
+    token.chmod(0o600)
+    assert found(tmp_path)["Logins"].verdict == "ok"
+    token.chmod(0o644)
+    check = found(tmp_path)["Logins"]
+    assert (check.verdict, str(token) in check.found, "log in again" in check.remedy) == ("bad", True, True)
+
+
+@pytest.mark.parametrize(
+    ("group", "told"),
+    [
+        (GroupSpec("a", (StdioSpec("x"),), spares=1), "spares: 1, replicas: 1"),
+        (GroupSpec("a", (StdioSpec("x"),), replicas=64, spares=1), "up to 65 processes"),
+        (GroupSpec("a", (StdioSpec("x"),), probe_interval_seconds=1), "a probe may take 5 s"),
+        (GroupSpec("a", (StdioSpec("x"),), max_age_seconds=10), "replaced each 10 s"),
+        (GroupSpec("a", (StdioSpec("x"),), policy=BalancePolicy(strategy="weighted")), "all weights are the same"),
+    ],
+)
+def test_settings_of_a_pool_that_are_hardly_meant_are_noted(group: GroupSpec, told: str) -> None:
+    (check,) = pools([group])
+    assert (check.verdict, told in check.found) == ("note", True)
+
+
+def test_usual_settings_are_not_spoken_of() -> None:
+    assert (
+        list(pools([GroupSpec("a", (StdioSpec("x"),)), GroupSpec("b", (StdioSpec("x"),), replicas=4, spares=1)])) == []
+    )

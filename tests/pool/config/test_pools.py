@@ -22,9 +22,9 @@ def parse(pools: object, environ: Mapping[str, str] | None = None, **others: obj
     return {group.name: group for group in parse_config(text, source="mcp.json", environ=environ or {})}
 
 
-def refused(pools: object, **others: object) -> str:
+def refused(pools: object, logins: object | None = None) -> str:
     with pytest.raises(BadInput) as caught:
-        parse(pools, **others)
+        parse(pools, logins=logins or {})
     return str(caught.value)
 
 
