@@ -93,29 +93,30 @@ class TokenAuth(httpx2.Auth):
         if grant is not None:
             request.headers["Authorization"] = f"Bearer {grant.access_token}"
         response = yield request
-        if (
-            response.status_code == 403
-            and grant is not None
-            and (scope := wanted_scope(response.headers.get("www-authenticate", "")))
-        ):
-            await self._want(grant, scope)
+        scope = wanted_scope(response.headers.get("www-authenticate", "")) if response.status_code == 403 else ""
+        if grant is not None and scope and (fresh := await self._want(grant, scope)) is not None:
+            request.headers["Authorization"] = f"Bearer {fresh.access_token}"
+            yield request
         if response.status_code == 401:
             fresh = await self._renew(grant, request=request)
             if fresh is not None and (grant is None or fresh.access_token != grant.access_token):
                 request.headers["Authorization"] = f"Bearer {fresh.access_token}"
                 yield request
 
-    async def _want(self, grant: Grant, scope: str) -> None:
-        """Take down what another login has to ask for (SEP-2350: beside all that there is)."""
-        wanted = union(grant.scope, scope)
-        if grant.wanted == wanted:
-            return
+    async def _want(self, used: Grant, scope: str) -> Grant | None:
+        """Take down what another login has to ask for (SEP-2350: beside all that there is); or give what somebody has
+        got by one meanwhile."""
+        wanted = union(used.scope, scope)
         with suppress(StoaError):
             async with self._lock, self._tokens.locked(self._url):
                 stored = self._tokens.read(self._url)
-                if stored is not None and stored.access_token == grant.access_token:
+                if stored is None or stored.access_token != used.access_token:
+                    self._grant = stored
+                    return stored
+                if stored.wanted != wanted:
                     self._grant = stored.model_copy(update={"wanted": wanted})
                     self._tokens.write(self._grant)
+        return None
 
     def _ends_in(self, grant: Grant, seconds: float) -> bool:
         return grant.expires_at is not None and grant.expires_at - seconds <= self._clock.now().timestamp()

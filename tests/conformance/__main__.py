@@ -14,7 +14,8 @@ from typing import Final
 
 import anyio
 
-from tests.conformance import inspector, suite
+from tests.conformance import client, inspector, suite
+from tests.conformance.client_scenarios import stage
 from tests.conformance.gateway import WAYS, gateway
 from tests.conformance.process import DidNotStart, free_port, server_environment, serving
 
@@ -47,8 +48,9 @@ async def check_gateway(folder: Path) -> bool:
 
 
 async def check_client(folder: Path) -> bool:
-    command = (sys.executable, "-m", "tests.conformance.client")
-    return all([_told(await suite.run_client("client", command, each, folder)) for each in REVISIONS])
+    command = (sys.executable, client.__file__)
+    async with stage(folder):
+        return all([_told(await suite.run_client("client", command, each, folder)) for each in REVISIONS])
 
 
 async def check_inspector(folder: Path) -> bool:

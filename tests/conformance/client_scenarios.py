@@ -1,41 +1,93 @@
 """What the pool is asked to do in each scenario of the suite for clients."""
 
-import json
-from collections.abc import Awaitable, Callable, Mapping
+import traceback
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import anyio
-from pydantic import JsonValue
+from anyio.abc import SocketStream
+from pydantic import BaseModel, JsonValue
 
 from pool.pool import Pool
 from pool.spec import GroupSpec, HttpSpec
 from pool.wire.asker import Asker
-from stoa.errors import StoaError
+from stoa.errors import Denied, StoaError
 from stoa.principal import LOCAL
+from tests.conformance.client import DONE, REFUSED, SOCKET
+from tests.conformance.client_login import Person
 
-__all__ = ["run"]
+__all__ = ["stage"]
 
 SERVER: Final = "suite"
 SECONDS: Final = 25.0
+AT_ONCE: Final = 4
+LOGINS: Final = 3
+"""How often a person logs in again because the server asks for it."""
 
 Play = Callable[[Pool, Mapping[str, Any]], Awaitable[None]]
 
 
-def run(scenario: str, url: str, *, context: str) -> str | None:
-    """Play a scenario against the server at `url`; what it was refused with, if it was."""
+class Part(BaseModel):
+    """What a client was started for."""
+
+    scenario: str
+    url: str
+    context: dict[str, Any]
+
+
+@asynccontextmanager
+async def stage(folder: Path) -> AsyncGenerator[None]:
+    """Play the scenarios of clients that are started in `folder`, while the block runs."""
+    limiter = anyio.CapacityLimiter(AT_ONCE)
+
+    async def serve(stream: SocketStream) -> None:
+        async with stream:
+            said = b"".join([chunk async for chunk in stream])
+            async with limiter:
+                with TemporaryDirectory(dir=folder) as own:
+                    ending = await _ending(Part.model_validate_json(said), Path(own))
+            await stream.send(ending.encode())
+
+    listener = await anyio.create_unix_listener(folder / SOCKET)
+    async with listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, serve)
+        yield
+        tasks.cancel_scope.cancel()
+
+
+async def _ending(part: Part, folder: Path) -> str:
+    """How a scenario ended; a trace when it was neither done nor refused."""
     try:
-        anyio.run(_run, scenario, url, json.loads(context))
+        with anyio.fail_after(SECONDS):
+            await _play(part, folder)
     except StoaError as error:
-        return f"{error} {error.hint or ''}".replace("\n", " ")
-    return None
+        return f"{REFUSED}{error} {error.hint or ''}".replace("\n", " ")
+    except Exception:  # noqa: BLE001 - told where the suite's results are read
+        return traceback.format_exc()
+    return DONE
 
 
-async def _run(scenario: str, url: str, context: Mapping[str, Any]) -> None:
-    group = GroupSpec(SERVER, (HttpSpec(url),))
-    play = SCENARIOS.get(scenario, call_each_tool)
-    with anyio.fail_after(SECONDS):
-        async with Pool([group], internal_key=None) as pool:
-            await play(pool, context)
+async def _play(part: Part, folder: Path) -> None:
+    play = SCENARIOS.get(part.scenario, call_each_tool)
+    if not part.scenario.startswith("auth/"):
+        async with Pool([GroupSpec(SERVER, (HttpSpec(part.url),))], internal_key=None) as pool:
+            await play(pool, part.context)
+        return
+    person = Person(part.url, part.context, folder)
+    await person.log_in()
+    for times in range(LOGINS):
+        try:
+            async with Pool([GroupSpec(SERVER, (person.spec,))], internal_key=None, auth=person.logins.auth) as pool:
+                await play(pool, part.context)
+        except Denied:
+            if times == LOGINS - 1:
+                raise
+            await person.log_in()  # as the error says
+        else:
+            return
 
 
 async def ask(pool: Pool, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
