@@ -138,7 +138,7 @@ def slow(request: object, seconds: float, params: dict[str, object]) -> None:
     token = below(params, "_meta").get("progressToken")
     if token is not None:
         send({"method": "notifications/progress", "params": {"progressToken": token, "progress": 1, "total": 2}})
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * (10 if "sluggish" in HABITS else 1)
     while time.monotonic() < end:
         if request in CANCELLED:
             say("cancelled")
