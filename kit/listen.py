@@ -15,6 +15,7 @@ from mcp.server.streamable_http import EventStore
 
 from kit.duplex import STOP_GRACE_SECONDS
 from kit.http import Application, build
+from kit.one_write import OneWriteProtocol
 from kit.served import Served
 from kit.signals import stopping
 from stoa.errors import BadInput
@@ -58,7 +59,7 @@ async def serve(
         runner = _Runner(
             uvicorn.Config(
                 application,
-                http="httptools",
+                http=OneWriteProtocol,
                 ws="websockets-sansio",
                 lifespan="off",  # entered below: uvicorn would turn an error of ours into a log line and exit code 3
                 log_config=None,

@@ -55,6 +55,11 @@ Ask = Callable[[str, Mapping[str, Any] | None, CallOptions | None, types.Request
 """Asks the client something while a request of this id is served."""
 
 
+def _lock() -> anyio.Lock:
+    # Nobody else wants it, as a rule: then there is no reason to let others go first.
+    return anyio.Lock(fast_acquire=True)
+
+
 @dataclass(eq=False, slots=True)
 class Reply:
     """One request as the SDK's `DispatchContext`: notifications turn the answer into a stream of events.
@@ -71,12 +76,28 @@ class Reply:
     ask: Ask | None = None
     headers: tuple[tuple[bytes, bytes], ...] = ()
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    minder: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    writing: anyio.Lock = field(default_factory=anyio.Lock)
-    cancel_requested: anyio.Event = field(default_factory=anyio.Event)
-    is_minded: bool = False
+    minder: anyio.CancelScope | None = None
+    is_cancelled: bool = False
     is_stream: bool = False
     is_answered: bool = False
+    _writing: anyio.Lock = field(default_factory=_lock)
+    _cancel_requested: anyio.Event | None = None
+
+    @property
+    def cancel_requested(self) -> anyio.Event:
+        # Made for who asks: hardly anybody does, and making it takes longer than reading the request.
+        if self._cancel_requested is None:
+            self._cancel_requested = anyio.Event()
+            if self.is_cancelled:
+                self._cancel_requested.set()
+        return self._cancel_requested
+
+    def cancel(self) -> None:
+        """The client has said that it wants no answer any more."""
+        self.is_cancelled = True
+        if self._cancel_requested is not None:
+            self._cancel_requested.set()
+        self.scope.cancel()
 
     @property
     def can_send_request(self) -> bool:
@@ -106,9 +127,15 @@ class Reply:
         await self.notify("notifications/progress", params)
 
     async def answer(self, handling: Awaitable[dict[str, Any]]) -> types.ErrorData | None:
-        """Await the handler and write its result, or its error with the HTTP status that belongs to it."""
+        """Await the handler and write its result, or its error with the HTTP status that belongs to it.
+
+        Nothing is written when the request has been cancelled by then.
+        """
         try:
-            body = to_json({"jsonrpc": "2.0", "id": self.request_id, "result": await handling})
+            result = await handling
+            if self.is_cancelled:
+                return None
+            body = to_json({"jsonrpc": "2.0", "id": self.request_id, "result": result})
         except Exception as failure:  # noqa: BLE001  # the door of this wire: the SDK's table turns all of them
             return await self.fail(modern_error_data(failure))
         if len(body) > MAX_MESSAGE_BYTES:
@@ -125,6 +152,7 @@ class Reply:
 
     async def mind(self) -> None:
         """Cancel the handler when the client has left; say something from time to time, or proxies think we have."""
+        assert self.minder is not None
         with self.minder:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._keep_alive)
@@ -135,7 +163,7 @@ class Reply:
                 group.cancel_scope.cancel()
 
     async def emit(self, event: bytes) -> None:
-        async with self.writing:
+        async with self._writing:
             if self.is_answered:
                 return
             if not self.is_stream:
@@ -145,7 +173,7 @@ class Reply:
             await self.send({"type": "http.response.body", "body": event, "more_body": True})
 
     async def _finish(self, status: int, body: bytes) -> None:
-        async with self.writing:
+        async with self._writing:
             self.is_answered = True
             if self.is_stream:
                 await self.send({"type": "http.response.body", "body": event(body), "more_body": False})
@@ -187,7 +215,8 @@ class Minder:
             yield
         finally:
             self._running.discard(reply)
-            reply.minder.cancel()
+            if reply.minder is not None:
+                reply.minder.cancel()
 
     async def run(self) -> None:
         """Look after requests that take long, until cancelled."""
@@ -196,11 +225,11 @@ class Minder:
                 if not self._running:
                     self._busy = anyio.Event()
                     await self._busy.wait()
-                young = [reply for reply in self._running if not reply.is_minded]
+                young = [reply for reply in self._running if reply.minder is None]
                 await anyio.sleep(MIND_SECONDS)
                 for reply in young:
                     if reply in self._running:
-                        reply.is_minded = True
+                        reply.minder = anyio.CancelScope()
                         group.start_soon(reply.mind)
 
 

@@ -112,8 +112,7 @@ class Session:
             cancelled = as_request_id((message.params or {}).get("requestId"))
             reply = self._running.get(coerce_request_id(cancelled)) if cancelled is not None else None
             if reply is not None:
-                reply.cancel_requested.set()
-                reply.scope.cancel()
+                reply.cancel()
         try:
             await self._heard.send(SessionMessage(message, metadata))
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
