@@ -50,14 +50,14 @@ async def race(
     finally:
         timer.cancel()
         if failure is None or is_answer(failure) or not hedge.runs:
-            hedge.scope.cancel()
+            hedge.cancel()
     if failure is not None and not is_answer(failure) and hedge.runs:
         if relay is not None:
             await relay.lead(2)
         try:
-            await hedge.over.wait()
+            await hedge.wait()
         finally:
-            hedge.scope.cancel()
+            hedge.cancel()
     if hedge.answer is not None:
         return hedge.answer
     raise _worst(failure, hedge.failure)
@@ -68,11 +68,11 @@ class _Hedge:
 
     def __init__(self, group: Group, first: Decision, request: Request, relay: Relay | None, *, seconds: float) -> None:
         self.first = anyio.CancelScope()
-        self.scope = anyio.CancelScope()
-        self.over = anyio.Event()
         self.answer: Passed | None = None
         self.failure: Failure | None = None
         self.runs = False
+        self._scope: anyio.CancelScope | None = None
+        self._over: anyio.Event | None = None
         self._group = group
         self._avoid = first.member
         self._request = request
@@ -94,12 +94,22 @@ class _Hedge:
             group.hedging.budget.refund()
             return
         self.runs = True
+        self._scope, self._over = anyio.CancelScope(), anyio.Event()
         group.counts.hedges += 1
-        group.tasks.start_soon(self._run, decision)
+        group.tasks.start_soon(self._run, decision, self._scope, self._over)
 
-    async def _run(self, decision: Decision) -> None:
+    def cancel(self) -> None:
+        if self._scope is not None:
+            self._scope.cancel()
+
+    async def wait(self) -> None:
+        """Until the second attempt is over."""
+        if self._over is not None:
+            await self._over.wait()
+
+    async def _run(self, decision: Decision, scope: anyio.CancelScope, over: anyio.Event) -> None:
         try:
-            with self.scope:
+            with scope:
                 self.answer = await attempt(
                     self._group,
                     decision,
@@ -114,7 +124,7 @@ class _Hedge:
             self.failure = failure
         finally:
             self.runs = False
-            self.over.set()
+            over.set()
         if self.answer is not None or (self.failure is not None and is_answer(self.failure)):
             self.first.cancel()
 

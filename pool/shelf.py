@@ -58,7 +58,7 @@ class Shelf:
         return f"<Shelf of {self._group.spec.name}: {kept}{', to be looked up' if self._old else ''}>"
 
     def touch(self, kind: str) -> None:
-        if kind in LISTS:
+        if kind in LISTS or kind == "tools":
             self._old.add(kind)
 
     def peek(self) -> Offer | None:
@@ -131,7 +131,7 @@ class Shelf:
             if not usable:
                 self._group.want(1)  # it comes back for the next one who asks
                 return replace(kept, is_stale=True)
-            if not self._old and usable[0].life is self._from and self._from is not None and not self._from.is_stale:
+            if not self._old and usable[0].life is self._from:
                 return kept
         try:
             return await self._in_time(self._look, "what it offers")
@@ -182,7 +182,7 @@ class Shelf:
         try:
             async with anyio.create_task_group() as tasks:
                 for kind in kinds:
-                    for entry in LISTS[kind]:
+                    for entry in LISTS.get(kind, ()):  # tools come with the replica
                         tasks.start_soon(fetch, *entry)
         except ExceptionGroup as errors:
             lost, other = errors.split(Lost)
