@@ -14,6 +14,7 @@ from gateway.servers_resource import SERVERS_URI
 from kit.call import current_call
 from kit.subscriptions import Release, Subscriptions
 from pool.pool import Pool
+from pool.wire.connection import ACKNOWLEDGED
 from stoa.errors import StoaError, Unavailable
 from stoa.principal import Principal
 
@@ -27,7 +28,6 @@ MAX_WATCHED: Final = 1000
 BEGIN_SECONDS: Final = 5.0
 """How long a subscription waits for the server to say that it has begun."""
 
-ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
 UPDATED: Final = "notifications/resources/updated"
 
 Key = tuple[str, str, Principal]

@@ -22,7 +22,7 @@ from pool.wire.question import OnNotice
 from stoa.errors import Fault
 from stoa.tools import Progress, ToolResult
 
-__all__ = ["Connection", "Meta"]
+__all__ = ["ACKNOWLEDGED", "Connection", "Meta"]
 
 Meta = Mapping[str, JsonValue]
 
@@ -45,6 +45,9 @@ WANTS: Final[Mapping[str, str]] = {
     "notifications/resources/list_changed": "resourcesListChanged",
 }
 """What a listener's filter says when it wants these."""
+
+
+ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
 
 
 class Connection:
@@ -141,7 +144,7 @@ class Connection:
         """Be told of what the filter names (`toolsListChanged`, `resourceSubscriptions`, …), until the server ends it.
 
         Raises `Lost` and `Refusal`. Servers of the handshake era tell of changed lists by themselves; resources are
-        subscribed to for as long as anybody listens.
+        subscribed to for as long as anybody listens. In either era it begins with the notification `ACKNOWLEDGED`.
         """
         if self.is_modern:
             params = self._stamp({"notifications": dict(filter), "_meta": dict(meta)}, HOST)
@@ -158,6 +161,7 @@ class Connection:
             for uri in uris:
                 await self._subscribe(uri, meta)
                 subscribed.append(uri)
+            on_notice(ACKNOWLEDGED, {"notifications": dict(filter)})
             await self.lost.wait()
             raise Lost(self.explain())
         finally:

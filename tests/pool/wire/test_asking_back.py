@@ -12,7 +12,7 @@ import pytest
 
 from pool.spec import HttpSpec, MemberSpec, SseSpec, StdioSpec
 from pool.wire.asker import Asker
-from pool.wire.connection import Connection
+from pool.wire.connection import ACKNOWLEDGED, Connection
 from pool.wire.failures import Lost, Refusal
 from pool.wire.question import OnNotice
 from tests.pool.stage import SERVERS, load, served, until
@@ -97,10 +97,11 @@ async def test_with_calls_of_two_clients_only_a_stream_of_its_own_tells_whose_qu
 
 async def test_resources_are_subscribed_to_for_as_long_as_anybody_listens(member: MemberSpec) -> None:
     heard: list[tuple[str, str]] = []
+    begun: list[tuple[str, str]] = []
 
     def listener(name: str) -> OnNotice:
         def hear(method: str, params: Mapping[str, Any]) -> None:
-            heard.append((name, str(params.get("uri", method))))
+            (begun if method == ACKNOWLEDGED else heard).append((name, str(params.get("uri", method))))
 
         return hear
 
@@ -123,6 +124,7 @@ async def test_resources_are_subscribed_to_for_as_long_as_anybody_listens(member
         await say(one, "touch")
         await until(lambda: len(heard) == 2)
         assert sorted(heard) == [("a", "test://one"), ("b", "test://one")]
+        assert sorted(name for name, _ in begun) == ["a", "b", "c"]
         scopes[0].cancel()
         assert await say(one, "subscribed") == "test://one,test://two"
         scopes[1].cancel()
