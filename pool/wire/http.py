@@ -5,29 +5,24 @@ closing the exchange is the cancellation; before, the server is told, and a sess
 and have it fetched again.
 """
 
-import base64
 import logging
-import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, cast
-from urllib.parse import unquote, urljoin, urlsplit
 
 import anyio
 import httpx2
 from anyio.abc import TaskGroup
 from mcp.shared.inbound import encode_header_value
 
-from pool.redact import mask, mask_url
 from pool.spec import HttpSpec
 from pool.wire.asked import Asked
 from pool.wire.asker import HOST, Asker, only_one
 from pool.wire.events import EventIsTooBig
 from pool.wire.failures import Lost, Refusal, read_error
-from pool.wire.full_http import FullAnswer
-from pool.wire.http_pool import HttpPool, needs_proxy
-from pool.wire.lean_http import NotSent
-from pool.wire.lean_socket import Broken, LeanAnswer
+from pool.wire.http_door import Answer, HttpDoor, header_line
+from pool.wire.http_pool import HttpPool
+from pool.wire.lean_socket import Broken
 from pool.wire.link import Wire
 from pool.wire.peer import CANCELLED, LOG, TOO_BIG, write_message
 from pool.wire.question import PROGRESS, OnNotice, Question
@@ -39,7 +34,6 @@ __all__ = ["HttpWire"]
 
 _log = logging.getLogger(__name__)
 
-CONNECTION_CLOSED: Final = -32000
 GOODBYE_SECONDS: Final = 2.0
 TELL_SECONDS: Final = 10.0
 LISTEN_SECONDS: Final = 1.0
@@ -50,10 +44,6 @@ MOST_RESUME_SECONDS: Final = 30.0
 LISTEN_FAILURES: Final = 5
 NAMES: Final[Mapping[str, str]] = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 """What is repeated in the header Mcp-Name."""
-_SAFE_HEADER = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII), re.compile(r"[\x20-\x7e\t]*")
-_OURS = frozenset({"host", "content-length", "content-type", "accept", "accept-encoding", "connection"})
-
-Answer = LeanAnswer | FullAnswer
 
 
 class HttpWire(Wire):
@@ -63,35 +53,16 @@ class HttpWire(Wire):
         super().__init__()
         self._spec = spec
         self._server = server
-        self._pool = pool
-        self._auth = auth
-        self._is_full = auth is not None or needs_proxy(spec.url)
+        self._door = HttpDoor(spec, pool=pool, auth=auth)
         self._next_id = 0
         self._session: str | None = None
-        self._cookies: dict[str, str] = {}
         self._pending: dict[int, Question] = {}
         self._tasks: TaskGroup | None = None
         self._asked: Asked | None = None
         self._listens = anyio.Event()
-        parts = urlsplit(spec.url)
-        host = parts.hostname or ""
-        self._origin = (parts.scheme, host, parts.port or (443 if parts.scheme == "https" else 80))
-        self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        self._headers = [
-            ("host", parts.netloc.rpartition("@")[2]),
-            ("content-type", "application/json"),
-            ("accept", "application/json, text/event-stream"),
-            ("accept-encoding", "identity"),
-            ("user-agent", "stoa"),
-            *((name, value) for name, value in spec.headers.items() if name.lower() not in _OURS),
-        ]
-        if parts.username is not None and "authorization" not in {name.lower() for name in spec.headers}:
-            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            self._headers.append(("authorization", f"Basic {base64.b64encode(pair.encode()).decode()}"))
-        self._head = "".join(f"{name}: {value}\r\n" for name, value in self._headers)
 
     def __repr__(self) -> str:
-        return f"<HttpWire {self._server} {self._spec}{' full' if self._is_full else ''}>"
+        return f"<HttpWire {self._server} {self._spec}{' full' if self._door.is_full else ''}>"
 
     @property
     def is_session(self) -> bool:
@@ -203,7 +174,7 @@ class HttpWire(Wire):
                 break
             await anyio.sleep(min(MOST_RESUME_SECONDS, RESUME_SECONDS * 2**attempt if seconds is None else seconds))
             try:
-                answer = await self._send("GET", _line("last-event-id", last_id), b"")
+                answer = await self._send("GET", header_line("last-event-id", last_id), b"")
             except Lost:
                 continue
             try:
@@ -296,84 +267,33 @@ class HttpWire(Wire):
         if self.protocol is not None:
             more += f"mcp-protocol-version: {self.protocol}\r\n"
         if self._session is not None:
-            more += _line("mcp-session-id", self._session)
-        if self._cookies:
-            more += f"cookie: {'; '.join(f'{name}={value}' for name, value in self._cookies.items())}\r\n"
+            more += header_line("mcp-session-id", self._session)
         try:
-            if self._is_full:
-                extra = [cast("tuple[str, str]", tuple(line.split(": ", 1))) for line in more.split("\r\n")[:-1]]
-                answer = await self._pool.full.send(
-                    verb, self._spec.url, [*self._headers, *extra], data, auth=self._auth
-                )
-            else:
-                size = f"content-length: {len(data)}\r\n" if verb == "POST" else ""
-                head = f"{verb} {self._path} HTTP/1.1\r\n{self._head}{more}{size}\r\n"
-                answer = await self._pool.lean.send(self._origin, head.encode("latin-1") + data)
-        except NotSent as error:
-            if not error.is_final:
-                raise Lost(f"All connections to {self._spec} are busy.", sent=False, is_final=False) from error
-            raise self._lost(f"{self._spec} cannot be reached: {error}.", sent=False, is_final=True) from error
-        except EventIsTooBig as error:
-            raise self._lost(f"An event of {self._spec} is larger than {MAX_MESSAGE_BYTES >> 20} MiB.") from error
-        except Broken as error:
-            said = "The answer cannot be read" if error.has_begun else f"{self._spec} did not answer"
-            raise self._lost(f"{said}: {error}.") from error
-        if (cookies := answer.headers.get("set-cookie")) is not None:
-            self._keep_cookies(cookies)
-        if not self._is_full and answer.headers.get("content-encoding", "identity").lower() != "identity":
-            await answer.aclose()
-            raise self._lost("The answer cannot be read: it is compressed, which nobody asked for.")
-        return answer
+            return await self._door.send(verb, more, data)
+        except Lost as loss:
+            if loss.is_final:
+                self.lose(loss.reason)
+            raise
+
+    def _refused(self, answer: Answer) -> Lost | Refusal:
+        """What an answer other than 200 means."""
+        failure = self._door.read_refusal(answer, has_session=self._session is not None)
+        if isinstance(failure, Lost) and failure.is_final:
+            self.lose(failure.reason)
+        return failure
+
+    def _lost(self, reason: str) -> Lost:
+        return self._door.lost(reason)
 
     def _more(self, method: str, params: Mapping[str, Any], headers: Mapping[str, str] | None) -> str:
         if not self.is_modern:
             return ""
-        more = _line("mcp-method", method)
+        more = header_line("mcp-method", method)
         if (key := NAMES.get(method)) is not None and isinstance(name := params.get(key), str):
             more += f"mcp-name: {encode_header_value(name)}\r\n"
         if headers:
-            more += "".join(_line(name, value) for name, value in headers.items())
+            more += "".join(header_line(name, value) for name, value in headers.items())
         return more
-
-    def _refused(self, answer: Answer) -> Lost | Refusal:
-        """What an answer other than 200 means."""
-        status, body = answer.status, b"" if answer.is_stream else answer.body()
-        if 300 <= status < 400 and (location := answer.headers.get("location")):
-            target = mask_url(urljoin(self._spec.url, location)).partition("?")[0]
-            return self._no(f"{self._spec} redirects to {target}; redirects are refused.", status=status)
-        error = _error_in(body)
-        if self._session is not None and (
-            status == 404 or (status == 400 and error is not None and "session" in error.message.lower())
-        ):
-            # Nothing has been done: the server did not find the session, and so not even the request.
-            return self._lost("The server no longer knows our session.", sent=False, is_final=True)
-        if error is not None and status >= 400:
-            return error
-        if 200 <= status < 300:
-            return self._lost(f"The answer cannot be read: HTTP {status} without a message.")
-        return self._no(
-            f"{self._spec} answered with HTTP {status} {answer.reason}".rstrip() + ".",
-            status=status,
-            retry_after=_seconds(answer.headers.get("retry-after")),
-        )
-
-    def _no(self, message: str, *, status: int, retry_after: float | None = None) -> Refusal:
-        said = mask(message, self._spec.secrets)
-        return Refusal(CONNECTION_CLOSED, said, status=status, retry_after=retry_after)
-
-    def _lost(self, reason: str, *, sent: bool = True, is_final: bool = False) -> Lost:
-        said = mask(reason, self._spec.secrets)
-        if is_final:
-            self.lose(said)
-        return Lost(said, sent=sent, is_final=is_final)
-
-    def _keep_cookies(self, lines: str) -> None:
-        """What a balancer in front of a session's server tells it by."""
-        for line in lines.split("\n"):
-            name, sign, value = line.partition(";")[0].strip().partition("=")
-            is_small = len(self._cookies) < 20 and len(value) < 4096
-            if sign and is_small and _SAFE_HEADER[0].fullmatch(name) and _SAFE_HEADER[1].fullmatch(value):
-                self._cookies[name] = value
 
     # Sessions of the handshake era.
 
@@ -392,7 +312,7 @@ class HttpWire(Wire):
         failures = 0
         while failures < LISTEN_FAILURES and not self.lost.is_set():
             try:
-                more = _line("last-event-id", last_id) if last_id is not None else ""
+                more = header_line("last-event-id", last_id) if last_id is not None else ""
                 answer = await self._send("GET", more, b"")
             except Lost:
                 return
@@ -420,25 +340,3 @@ class HttpWire(Wire):
                 await (await self._send("DELETE", "", b"")).aclose()
             except Lost as error:
                 _log.debug("%s did not take the goodbye: %s", self._server, error)
-
-
-def _line(name: str, value: str) -> str:
-    """A header. Raises `Refusal` for what would not be one."""
-    if not _SAFE_HEADER[0].fullmatch(name) or not _SAFE_HEADER[1].fullmatch(value):
-        raise Refusal(TOO_BIG, f"The header {name!r:.80} cannot be sent: it is not printable ASCII on one line.")
-    return f"{name}: {value}\r\n"
-
-
-def _error_in(body: bytes) -> Refusal | None:
-    try:
-        message = read_object(body)
-    except ValueError:
-        return None
-    error = cast("dict[str, Any]", message).get("error") if isinstance(message, dict) else None
-    if not isinstance(error, dict) or not isinstance(cast("dict[str, Any]", error).get("code"), int):
-        return None
-    return read_error(cast("dict[str, Any]", error))
-
-
-def _seconds(text: str | None) -> float | None:
-    return float(text) if text is not None and text.isdecimal() and len(text) < 10 else None

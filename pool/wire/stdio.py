@@ -38,6 +38,7 @@ class StdioWire(Peer):
         self.noise_lines = 0
         self._noise_run = 0
         self._first_noise = ""
+        self._said_all = anyio.Event()
         # One message is in the pipe's buffer at a time: while the child does not read, whoever else wants to send waits
         # here, and may leave without having sent anything.
         self._writing = anyio.Lock(fast_acquire=True)
@@ -79,13 +80,14 @@ class StdioWire(Peer):
         try:
             async with anyio.create_task_group() as tasks:
                 self._start(tasks)
-                tasks.start_soon(child.listen)
+                tasks.start_soon(self._listen, child)
                 tasks.start_soon(self._watch, child)
                 tasks.start_soon(self._read, child)
                 try:
                     yield
                 finally:
                     await child.stop(self._grace_seconds)
+                    self.lose("The connection was closed.")  # whoever still waits for an answer is told
                     tasks.cancel_scope.cancel()
         finally:
             child.kill()
@@ -123,6 +125,10 @@ class StdioWire(Peer):
         finally:
             await self._drain(child)
 
+    async def _listen(self, child: Child) -> None:
+        await child.listen()
+        self._said_all.set()
+
     async def _watch(self, child: Child) -> None:
         """Notice the end of a child whose stdout stays open because something it started holds it."""
         await child.wait()
@@ -132,6 +138,8 @@ class StdioWire(Peer):
     async def _tell_end(self, child: Child) -> None:
         # stdout ends a moment before the exit code is known; it makes the better sentence.
         await child.exited(0.5)
+        with anyio.move_on_after(AFTERMATH_SECONDS):  # something that it started may hold its stderr open
+            await self._said_all.wait()
         code = child.exit_code
         if code is None:
             self.lose("It closed its stdout.")
