@@ -98,7 +98,8 @@ class Peer(Wire):
             return await question.answered()
         finally:
             del self._pending[id]
-            if question.result is None and question.error is None and is_cancellable and self._tasks is not None:
+            is_open = question.result is None and question.error is None and not self.lost.is_set()
+            if is_open and is_cancellable and self._tasks is not None:
                 self._tasks.start_soon(self._cancel, id)
 
     async def tell(self, method: str, params: dict[str, Any]) -> None:

@@ -54,6 +54,7 @@ class WebSocketWire(Peer):
                 try:
                     yield
                 finally:
+                    self.lose("The connection was closed.")  # whoever still waits for an answer is told
                     tasks.cancel_scope.cancel()
         finally:
             with anyio.CancelScope(shield=True):
