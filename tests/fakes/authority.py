@@ -10,6 +10,7 @@ import secrets
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
+import anyio
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -32,6 +33,9 @@ class Authority:
     rotates: bool = True
     token_endpoint: str | None = None
     open_to_all: bool = False
+    together: int = 0
+    """A refresh is answered only when so many requests have been refused: their senders all want one at that time."""
+    refused: int = 0
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list[tuple[str, dict[str, str]]])
     good: set[str] = field(default_factory=set[str])
     refreshable: dict[str, str] = field(default_factory=dict[str, str])
@@ -60,6 +64,7 @@ class Authority:
         if token in self.good or self.open_to_all:
             await self.behind(scope, receive, send)
             return
+        self.refused += 1
         base = str(request.base_url).rstrip("/")
         challenge = f'Bearer resource_metadata="{base}/.well-known/oauth-protected-resource/mcp", scope="tools"'
         await Response(status_code=401, headers={"www-authenticate": challenge})(scope, receive, send)
@@ -70,6 +75,7 @@ class Authority:
     def expire(self) -> None:
         """No access token is taken any more; refresh tokens are."""
         self.good.clear()
+        self.refused = 0
 
     def forget(self) -> None:
         """Nor is any refresh token."""
@@ -126,6 +132,8 @@ class Authority:
             if self.machine is None or basic != ":".join(self.machine):
                 return JSONResponse({"error": "invalid_client"}, 401)
             return self._issue(form.get("scope", ""), refreshes=False)
+        while self.refused < self.together:  # noqa: ASYNC110 - nothing here tells when a request has come
+            await anyio.sleep(0.005)
         token = form.get("refresh_token", "")
         if token in self._spent:  # somebody has stolen it, for all we know
             self.forget()

@@ -173,7 +173,7 @@ async def main():
     sys.stdout.flush()
     sys.stdin.readline()
     async with httpx2.AsyncClient(auth=auth, trust_env=False) as client:
-        print((await client.get(spec.url)).status_code)
+        sys.stdout.write(f"{(await client.get(spec.url)).status_code}\\n")
 
 anyio.run(main)
 """
@@ -181,7 +181,7 @@ anyio.run(main)
 
 async def test_processes_that_renew_at_the_same_time_share_one_refresh(tmp_path: Path) -> None:
     """The authorization server ends the whole grant when a refresh token is used twice."""
-    async with scene(tmp_path) as stage:
+    async with scene(tmp_path, together=3) as stage:
         await stage.grant()
         stage.authority.expire()
         command = [sys.executable, "-c", REQUEST, stage.url, str(stage.tokens.folder)]

@@ -2,10 +2,13 @@
 
 import os
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
 import pytest
+from anyio.abc import Process
 
 from pool.login import tokens
 from pool.login.tokens import Grant, TokenFolder, canonical
@@ -100,13 +103,24 @@ async def test_one_at_a_time_is_in_the_lock(tmp_path: Path) -> None:
                 tasks.start_soon(enter)
 
 
+@contextmanager
+def killing(process: Process) -> Generator[None]:
+    """Whatever happens, it ends."""
+    try:
+        yield
+    finally:
+        if process.returncode is None:
+            process.kill()
+
+
 async def test_a_lock_is_free_again_when_its_holder_was_killed(tmp_path: Path) -> None:
     folder = TokenFolder(tmp_path / "t")
     code = (
         "import sys, anyio\nfrom pathlib import Path\nfrom pool.login.tokens import TokenFolder\n"
         "async def main():\n"
         "    async with TokenFolder(Path(sys.argv[1])).locked(sys.argv[2]):\n"
-        "        print('in', flush=True)\n"
+        "        sys.stdout.write('in')\n"
+        "        sys.stdout.flush()\n"
         "        await anyio.sleep_forever()\n"
         "anyio.run(main)\n"
     )
@@ -119,8 +133,8 @@ async def test_a_lock_is_free_again_when_its_holder_was_killed(tmp_path: Path) -
             async with folder.locked(URL):
                 entered.set()
 
-        with anyio.fail_after(20):
-            assert await holder.stdout.receive() == b"in\n"
+        with anyio.fail_after(20), killing(holder):
+            assert await holder.stdout.receive() == b"in"
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(enter)
                 with anyio.move_on_after(3 * tokens.POLL_SECONDS):
