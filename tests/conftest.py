@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-SPEAKS_TO_US = ("STOA_", "OPENAI_", "ANTHROPIC_", "FASTMCP_")
+SPEAKS_TO_US = ("STOA_", "OPENAI_", "ANTHROPIC_", "FASTMCP_", "MCP_", "NOTION_MCP_", "HELPSCOUT_MCP_", "SLACK_MCP_")
 
 
 @pytest.fixture
