@@ -3,8 +3,8 @@
 `python -m benchmarks.bench_gateway [--json] [--seconds N] [--rounds N] [--only WORDS] [--seed N] [--check]`
 
 One echo server stands behind all gateways; each gateway is a process of its own and is called over HTTP by the same
-lean client, in a protocol era that it speaks. Every round measures the direct call, then all cases in a new order, then
-the direct call again. Figures are medians over the rounds, ratios are taken within each round. CPU is that of the
+lean client, in a protocol era that it speaks. Every round measures all cases in a new order, and before and after each
+of them the direct call. Figures are medians over the rounds, ratios are taken within each round. CPU is that of the
 gateway's own process: where it starts the echo server as a child, the child is not counted. Ours runs as users run it,
 with statistics, trace and the callers' identity, which it signs for the server behind it.
 """
@@ -61,10 +61,10 @@ CASES: tuple[Case, ...] = (
 
 
 async def measure(*, seconds: float, rounds: int, seed: int, only: str, folder: Path) -> tuple[Row, ...]:
-    """Rows for the cases whose name holds one of the words of `only`; the direct call is always among them."""
+    """Rows for the cases whose name holds one of `only`, which are separated by `|`; the direct call is always among them."""
     rng = random.Random(seed)
-    words = only.split(",")
-    chosen = [case for case in CASES if case.name == DIRECT or any(word.strip() in case.name for word in words)]
+    words = only.split("|")
+    chosen = [case for case in CASES if case.name == DIRECT or any(word in case.name for word in words)]
     taken: dict[str, list[Round]] = {case.name: [] for case in chosen}
     async with AsyncExitStack() as stack:
         ports, pids = await _started(stack, chosen, folder)
@@ -77,14 +77,23 @@ async def measure(*, seconds: float, rounds: int, seed: int, only: str, folder: 
         others = [case.name for case in chosen if case.name != DIRECT]
         for _ in range(rounds):
             rng.shuffle(others)
-            for name in (DIRECT, *others, DIRECT):
-                opened, pid = clients[name]
-                one, some = [
-                    await closed_loop(opened.call, callers=callers, seconds=seconds, server_pid=pid)
-                    for callers in (1, 16)
-                ]
-                taken[name].append(Round(one, some))
+            before = await _round(clients[DIRECT], seconds)
+            taken[DIRECT].append(before)
+            for name in others:
+                measured = await _round(clients[name], seconds)
+                after = await _round(clients[DIRECT], seconds)
+                taken[name].append(Round(measured.one, measured.some, beside=(before, after)))
+                taken[DIRECT].append(after)
+                before = after
     return rows(taken)
+
+
+async def _round(client: tuple[Opened, int], seconds: float) -> Round:
+    opened, pid = client
+    one, some = [
+        await closed_loop(opened.call, callers=callers, seconds=seconds, server_pid=pid) for callers in (1, 16)
+    ]
+    return Round(one, some)
 
 
 async def _started(
@@ -121,9 +130,9 @@ def _opener(case: Case, ports: Mapping[str, gateways.Gateway], folder: Path) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench_gateway", description="Gateways side by side.")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("--seconds", type=float, default=1.0, help="length of each window (default 1)")
+    parser.add_argument("--seconds", type=float, default=0.5, help="length of each window (default 0.5)")
     parser.add_argument("--rounds", type=int, default=7, help="how often each case is measured (default 7)")
-    parser.add_argument("--only", default="", help="only cases whose name holds one of these, e.g. 'ours,direct'")
+    parser.add_argument("--only", default="", help="only cases whose name holds one of these, e.g. 'ours|mcp-proxy'")
     parser.add_argument("--seed", type=int, default=1, help="for the order of cases")
     parser.add_argument("--check", action="store_true", help="exit with 1 when a target is missed")
     options = parser.parse_args()

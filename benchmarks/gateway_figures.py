@@ -26,10 +26,11 @@ BESIDE: tuple[tuple[str, str, float | None], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One case in one round: one caller, then sixteen."""
+    """One case in one round: one caller, then sixteen; with the direct calls right before and after it."""
 
     one: Window
     some: Window
+    beside: "tuple[Round, ...]" = ()
 
     @property
     def p50_ms(self) -> float:
@@ -38,6 +39,14 @@ class Round:
     @property
     def cpu_us(self) -> float:
         return self.some.server_cpu_us
+
+    @property
+    def times_direct(self) -> float:
+        return self.cpu_us / mean(each.cpu_us for each in self.beside)
+
+    @property
+    def added_ms(self) -> float:
+        return self.p50_ms - mean(each.p50_ms for each in self.beside)
 
 
 FIGURES: tuple[tuple[str, str, Callable[[Round], float]], ...] = (
@@ -52,21 +61,17 @@ FIGURES: tuple[tuple[str, str, Callable[[Round], float]], ...] = (
 
 
 def rows(taken: Mapping[str, Sequence[Round]]) -> tuple[Row, ...]:
-    """`taken` holds one round after the other for each case; the direct call has two for each, before and after."""
-    pairs = list(zip(taken[DIRECT][::2], taken[DIRECT][1::2], strict=True))
+    """`taken` holds one round after the other for each case."""
     found: list[Row] = []
     for case, rounds in taken.items():
         found += [_middle(case, metric, unit, [read(each) for each in rounds]) for metric, unit, read in FIGURES]
-        used = [each.cpu_us for each in rounds]
         if case == DIRECT:
-            found.append(_middle(case, "CPU at 16", "µs/call", used))
+            found.append(_middle(case, "CPU at 16", "µs/call", [each.cpu_us for each in rounds]))
             continue
-        bare = [mean((before.cpu_us, after.cpu_us)) for before, after in pairs]
-        target = MOST_TIMES_DIRECT if case.startswith("ours") and HANDSHAKE not in case else None
-        found.append(_times(case, "CPU at 16", used, bare, rival=DIRECT, target=target))
-        if target is not None:
-            p50 = [mean((before.p50_ms, after.p50_ms)) for before, after in pairs]
-            added = [each.p50_ms - less for each, less in zip(rounds, p50, strict=True)]
+        is_held = case.startswith("ours") and HANDSHAKE not in case
+        found.append(_times_direct(case, rounds, target=MOST_TIMES_DIRECT if is_held else None))
+        if is_held:
+            added = [each.added_ms for each in rounds]
             found.append(_middle(case, "added p50 at 1", "ms", added, target=MOST_ADDED_MS))
     return (*found, *_beside(taken))
 
@@ -102,18 +107,16 @@ def _middle(
     )
 
 
-def _times(
-    case: str, metric: str, used: Sequence[float], bare: Sequence[float], *, rival: str, target: float | None
-) -> Row:
-    ratios = [mine / its for mine, its in zip(used, bare, strict=True)]
+def _times_direct(case: str, rounds: Sequence[Round], *, target: float | None) -> Row:
+    times = [each.times_direct for each in rounds]
     return Row(
         case,
-        metric,
+        "CPU at 16",
         "µs/call",
-        median(used),
-        rival=rival,
-        ratio=median(ratios),
+        median(each.cpu_us for each in rounds),
+        rival=DIRECT,
+        ratio=median(times),
         target=target,
-        low=min(ratios),
-        high=max(ratios),
+        low=min(times),
+        high=max(times),
     )
