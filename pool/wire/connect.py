@@ -59,7 +59,6 @@ async def open_connection(
     surroundings: Surroundings,
     grace_seconds: float,
     on_notice: OnNotice | None = None,
-    on_tools_changed: Callable[[], None] | None = None,
 ) -> AsyncGenerator[Connection]:
     """Connect, shake hands, and keep listening for changes of the lists.
 
@@ -71,8 +70,6 @@ async def open_connection(
     def told(method: str, params: Mapping[str, Any]) -> None:
         if on_notice is not None:
             on_notice(method, params)
-        if on_tools_changed is not None and method == CHANGES["tools"][1]:
-            on_tools_changed()
 
     is_open = False
     try:

@@ -11,16 +11,14 @@ from typing import Any, Final, cast
 import anyio
 from pydantic import JsonValue
 
-from pool.catalogue import ToolInfo
-from pool.wire.answers import OutputCheck, ResourceContent, completions, resource_contents, tool_info, tool_result
 from pool.wire.asker import HOST, Asker
 from pool.wire.failures import Lost, Refusal
 from pool.wire.handshake import Hello, discover, stamp
-from pool.wire.link import Wire
+from pool.wire.link import Traffic, Wire
 from pool.wire.lists import without_malformed
 from pool.wire.question import OnNotice
 from stoa.errors import Fault
-from stoa.tools import Progress, ToolResult
+from stoa.tools import Progress
 
 __all__ = ["ACKNOWLEDGED", "Connection", "Meta"]
 
@@ -60,7 +58,6 @@ class Connection:
         self._listeners: dict[int, tuple[Mapping[str, Any], OnNotice]] = {}
         self._subscribed: Counter[str] = Counter()
         self._subscribing = anyio.Lock()
-        self._checks: dict[str, OutputCheck] = {}
         self.lost = wire.lost
         self.protocol = hello.protocol
         self.is_modern = hello.is_modern
@@ -82,6 +79,11 @@ class Connection:
     def pid(self) -> int | None:
         """Of a child: it leads the group of all that it started."""
         return self._wire.pid
+
+    @property
+    def traffic(self) -> Traffic:
+        """Messages and bytes so far."""
+        return self._wire.traffic
 
     def stderr(self) -> tuple[str, ...]:
         """The last lines that a child wrote there, masked."""
@@ -209,40 +211,4 @@ class Connection:
         return Fault(
             f"The server {self._server!r} answered with something that is not valid MCP {self.protocol}.",
             hint="Its makers have to mend it.",
-        )
-
-    # Typed answers.
-
-    async def call_tool(
-        self, name: str, arguments: Mapping[str, JsonValue], *, meta: Meta, progress: Progress | None
-    ) -> ToolResult:
-        params = {"name": name, "arguments": dict(arguments), **({"_meta": dict(meta)} if meta else {})}
-        raw = await self.request("tools/call", params, progress=progress)
-        result = tool_result(raw, server=self._server, protocol=self.protocol)
-        if (check := self._checks.get(name)) is not None:
-            check.check(result, server=self._server, tool=name)
-        return result
-
-    async def list_tools(self) -> tuple[ToolInfo, ...]:
-        tools = tuple(tool_info(self._server, tool) for tool in await self.list_all("tools/list", "tools"))
-        self._checks = {
-            tool.ref.tool: OutputCheck(tool.output_schema) for tool in tools if tool.output_schema is not None
-        }
-        return tools
-
-    async def read_resource(self, uri: str, *, meta: Meta) -> tuple[ResourceContent, ...]:
-        params = {"uri": uri, **({"_meta": dict(meta)} if meta else {})}
-        return resource_contents(
-            await self.request("resources/read", params), server=self._server, protocol=self.protocol
-        )
-
-    async def complete(self, template: str, argument: str, prefix: str, *, meta: Meta) -> tuple[str, ...]:
-        """Suggestions for an argument of a resource template."""
-        params = {
-            "ref": {"type": "ref/resource", "uri": template},
-            "argument": {"name": argument, "value": prefix},
-            **({"_meta": dict(meta)} if meta else {}),
-        }
-        return completions(
-            await self.request("completion/complete", params), server=self._server, protocol=self.protocol
         )

@@ -173,7 +173,7 @@ async def test_over_sse_a_server_of_2024_is_spoken_to() -> None:
             assert one.is_session
             assert not one.is_modern
             await one.ping()
-            assert len(await one.list_tools()) == 5
+            assert len(await one.list_all("tools/list", "tools")) == 5
         with pytest.raises(BadInput, match="no stream of events"):
             async with connected(SseSpec(f"http://{address}/nowhere")):
                 pass
