@@ -139,7 +139,9 @@ class HttpWire(Wire):
             if answer.status != 200:
                 raise self._refused(answer)
             if not answer.is_stream:
-                return self._read_answer(answer.body())
+                body = answer.body()
+                self.traffic.received(len(body))
+                return self._read_answer(body)
             result, last_id = await self._follow(question, answer)
         finally:
             await answer.aclose()
@@ -203,6 +205,7 @@ class HttpWire(Wire):
 
     async def _take(self, data: bytes, question: Question | None) -> dict[str, Any] | None:
         """One message of a stream; the result, if that is what it is. `question` is whose stream it is."""
+        self.traffic.received(len(data))
         try:
             message = read_object(data)
         except ValueError:
@@ -268,6 +271,8 @@ class HttpWire(Wire):
             more += f"mcp-protocol-version: {self.protocol}\r\n"
         if self._session is not None:
             more += header_line("mcp-session-id", self._session)
+        if data:
+            self.traffic.sent(len(data))
         try:
             return await self._door.send(verb, more, data)
         except Lost as loss:

@@ -11,7 +11,27 @@ from pool.wire.asker import HOST, Asker
 from pool.wire.question import OnNotice
 from stoa.tools import Progress
 
-__all__ = ["Link", "Wire"]
+__all__ = ["Link", "Traffic", "Wire"]
+
+
+class Traffic:
+    """What went over one connection: JSON-RPC messages and their bytes, without what carries them."""
+
+    __slots__ = ("received_bytes", "received_messages", "sent_bytes", "sent_messages")
+
+    def __init__(self) -> None:
+        self.sent_messages = self.sent_bytes = self.received_messages = self.received_bytes = 0
+
+    def __repr__(self) -> str:
+        return f"<Traffic {self.sent_messages} sent, {self.received_messages} received>"
+
+    def sent(self, count: int) -> None:
+        self.sent_messages += 1
+        self.sent_bytes += count
+
+    def received(self, count: int) -> None:
+        self.received_messages += 1
+        self.received_bytes += count
 
 
 class Link:
@@ -45,6 +65,7 @@ class Wire(Link, ABC):
     def __init__(self) -> None:
         super().__init__()
         self.on_notice = _ignore
+        self.traffic = Traffic()
 
     @abstractmethod
     def open(self) -> AbstractAsyncContextManager[None]:

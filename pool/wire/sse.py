@@ -85,10 +85,12 @@ class SseWire(Peer):
     async def _read(self, inbound: ReadStream[SessionMessage | Exception]) -> None:
         async for item in inbound:
             if isinstance(item, SessionMessage):
+                self.traffic.received(0)  # the SDK does not say how long it was
                 self._take(item.message.model_dump(by_alias=True, mode="json", exclude_unset=True))
         self.lose("It closed the stream of events.")
 
     async def _send(self, data: bytes) -> None:
+        self.traffic.sent(len(data))
         try:
             await self._outbound.send(SessionMessage(jsonrpc_message_adapter.validate_json(data, by_name=False)))
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):

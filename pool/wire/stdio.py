@@ -97,6 +97,7 @@ class StdioWire(Peer):
         try:
             async with self._writing:
                 await self.child.stdin.send(data + b"\n")
+            self.traffic.sent(len(data))
         except (*_GONE, RuntimeError):  # uvloop raises RuntimeError on a closed pipe
             self.lose("It stopped reading its stdin.")
 
@@ -151,6 +152,7 @@ class StdioWire(Peer):
     def _take_line(self, line: bytes) -> None:
         if not line.strip():
             return
+        self.traffic.received(len(line))
         try:
             self._take(read_object(line))
         except ValueError:

@@ -101,6 +101,7 @@ class WebSocketWire(Peer):
         try:
             while True:
                 frame = await socket.recv()
+                self.traffic.received(len(frame))
                 try:
                     self._take(read_object(frame))
                 except ValueError as error:
@@ -112,6 +113,7 @@ class WebSocketWire(Peer):
         assert self._socket is not None
         try:
             await self._socket.send(data, text=True)
+            self.traffic.sent(len(data))
         except ConnectionClosed as error:
             self.lose(_tell(error))
 
