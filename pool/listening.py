@@ -8,6 +8,7 @@ import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
 from pool.group import Group
+from pool.wire.connection import ACKNOWLEDGED
 from pool.wire.failures import Lost, Refusal
 from stoa.errors import StoaError
 from stoa.principal import Principal
@@ -33,7 +34,8 @@ async def listening(
 ) -> AsyncGenerator[AsyncIterator[Heard]]:
     """What the filter asks for (`notifications` of `subscriptions/listen`), until the block is left.
 
-    After a loss nobody knows what was missed, so everything in the filter is told as changed.
+    It begins with `ACKNOWLEDGED`. After a loss nobody knows what was missed, so everything in the filter is told as
+    changed as soon as another replica has acknowledged it.
     """
     send, receive = anyio.create_memory_object_stream[Heard](MAX_UNHEARD)
     with send, receive:
@@ -50,6 +52,13 @@ async def _keep_open(
         with suppress(anyio.WouldBlock, anyio.BrokenResourceError, anyio.ClosedResourceError):
             send.send_nowait((method, params))
 
+    def hear_again(method: str, params: Mapping[str, Any]) -> None:
+        if method != ACKNOWLEDGED:
+            hear(method, params)
+            return
+        for change in _all_of(filter):  # from now on nothing is missed
+            hear(*change)
+
     shop = group.workshop
     failures = 0
     has_listened = False
@@ -59,13 +68,10 @@ async def _keep_open(
             connection = replica.connection
             if connection is None:
                 continue
-            if has_listened:
-                for method, params in _all_of(filter):
-                    hear(method, params)
             meta = group.identity.meta(replica.spec, principal, server_name=connection.server_name, hops=hops)
-            has_listened = True
             began = shop.clock.monotonic()
-            await connection.listen(filter=filter, meta=meta, on_notice=hear)
+            listener, has_listened = hear_again if has_listened else hear, True
+            await connection.listen(filter=filter, meta=meta, on_notice=listener)
             failures = 0 if shop.clock.monotonic() - began > 1.0 else failures + 1
         except Lost:
             failures += 1

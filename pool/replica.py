@@ -17,7 +17,7 @@ from pool.life import Life, Open
 from pool.recycling import why_idle, why_recycle
 from pool.spawning import SpawnGate
 from pool.spec import GroupSpec, MemberSpec
-from pool.tally import Outcome, Tally
+from pool.tally import Carried, Outcome, Tally
 from pool.wire.connect import Surroundings
 from pool.wire.connection import Connection
 from stoa.clock import Clock
@@ -107,6 +107,11 @@ class Replica:
     @property
     def tools(self) -> tuple[ToolInfo, ...]:
         return self.life.tools if self.life is not None else ()
+
+    @property
+    def traffic(self) -> tuple[Carried, ...]:
+        """Of the connections that live."""
+        return tuple(life.connection.traffic for life in self._lives if life.connection is not None)
 
     @property
     def is_busy(self) -> bool:
@@ -228,6 +233,8 @@ class Replica:
             error = await life.run(lambda: self._ready(life), lambda: self._leaving(life))
         finally:
             self._lives.discard(life)
+            if life.connection is not None:
+                self.tally.carried(life.connection.traffic)
             if self._coming is life:
                 self._coming = None
                 self._not_started(error)

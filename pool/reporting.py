@@ -99,6 +99,8 @@ def sum_of(group: Group) -> Tally:
     total.merge(group.gone)
     for replica in group.every:
         total.merge(replica.tally)
+        for traffic in replica.traffic:
+            total.carried(traffic)
     return total
 
 
@@ -119,6 +121,10 @@ def group_stats(group: Group, *, is_offer_known: bool, with_memory: bool = True)
         p50_seconds=total.latency.quantile(0.5),
         p95_seconds=total.latency.quantile(0.95),
         p99_seconds=total.latency.quantile(0.99),
+        sent_messages=total.sent_messages,
+        sent_bytes=total.sent_bytes,
+        received_messages=total.received_messages,
+        received_bytes=total.received_bytes,
         is_offer_known=is_offer_known,
         replicas=tuple(_replica_stats(group, replica, with_memory=with_memory) for replica in group.replicas),
     )

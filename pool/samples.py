@@ -60,6 +60,12 @@ def _of_group(group: Group) -> Iterator[Sample]:
     yield _counter(names.POOL_PROBES, {**server, "result": "failed"}, total.probes_failed)
     yield _counter(names.POOL_RECONNECTS, server, sum(max(0, r.tally.connects - 1) for r in group.every))
     yield _counter(names.POOL_RECYCLED, server, total.recycled)
+    for direction, messages, count in (
+        ("sent", total.sent_messages, total.sent_bytes),
+        ("received", total.received_messages, total.received_bytes),
+    ):
+        yield _counter(names.POOL_MESSAGES, {**server, "direction": direction}, messages)
+        yield _counter(names.POOL_BYTES, {**server, "direction": direction}, count)
     yield _counter(names.POOL_STARTS_FAILED, server, total.starts_failed)
 
 

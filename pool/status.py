@@ -72,7 +72,7 @@ class ReplicaStats:
 @dataclass(frozen=True, slots=True)
 class GroupStats:
     """One server. `waited` calls found no slot at once; `refused` found the queue full, no slot in time, or nothing
-    up."""
+    up. Bytes are those of JSON-RPC messages, without what carries them."""
 
     server: str
     strategy: str
@@ -88,6 +88,10 @@ class GroupStats:
     p50_seconds: float | None
     p95_seconds: float | None
     p99_seconds: float | None
+    sent_messages: int
+    sent_bytes: int
+    received_messages: int
+    received_bytes: int
     is_offer_known: bool
     replicas: tuple[ReplicaStats, ...]
 

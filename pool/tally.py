@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 __all__ = ["BUCKETS", "Histogram", "Outcome", "Tally"]
 
@@ -67,9 +67,25 @@ def _quantile(counts: Sequence[int], share: float) -> float | None:
     return BUCKETS[-1]
 
 
+class Carried(Protocol):
+    """What went over one connection: `pool.wire.link.Traffic`."""
+
+    @property
+    def sent_messages(self) -> int: ...
+    @property
+    def sent_bytes(self) -> int: ...
+    @property
+    def received_messages(self) -> int: ...
+    @property
+    def received_bytes(self) -> int: ...
+
+
 @dataclass(slots=True)
 class Tally:
-    """Counters of one replica over all its connections. `calls` counts attempts that are over, by outcome."""
+    """Counters of one replica over all its connections. `calls` counts attempts that are over, by outcome.
+
+    Messages and bytes are those of connections that have ended; one that lives keeps its own count.
+    """
 
     ok: int = 0
     failed: int = 0
@@ -81,6 +97,10 @@ class Tally:
     starts_failed: int = 0
     probes_ok: int = 0
     probes_failed: int = 0
+    sent_messages: int = 0
+    sent_bytes: int = 0
+    received_messages: int = 0
+    received_bytes: int = 0
     latency: Histogram = field(default_factory=Histogram)
 
     @property
@@ -99,6 +119,13 @@ class Tally:
         else:
             self.not_sent += 1
 
+    def carried(self, traffic: Carried) -> None:
+        """What went over a connection that has ended."""
+        self.sent_messages += traffic.sent_messages
+        self.sent_bytes += traffic.sent_bytes
+        self.received_messages += traffic.received_messages
+        self.received_bytes += traffic.received_bytes
+
     def merge(self, other: "Tally") -> None:
         """Take over what another counted: a replica that is gone stays in the sums of its group."""
         for name in _COUNTERS:
@@ -108,5 +135,5 @@ class Tally:
 
 _COUNTERS: Final = (
     "ok", "failed", "cancelled", "not_sent", "connects", "lost", "recycled", "starts_failed", "probes_ok",
-    "probes_failed",
+    "probes_failed", "sent_messages", "sent_bytes", "received_messages", "received_bytes",
 )  # fmt: skip

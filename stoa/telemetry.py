@@ -76,8 +76,8 @@ POOL_HELP: Final[Mapping[str, str]] = {
     POOL_RECONNECTS: "Connections opened beside the first of each replica, by server.",
     POOL_RECYCLED: "Connections replaced because their time was over, by server.",
     POOL_STARTS_FAILED: "Connections that could not be opened, by server.",
-    POOL_BYTES: "Bytes on the wire, by server and direction (sent, received).",
-    POOL_MESSAGES: "Messages on the wire, by server and direction (sent, received).",
+    POOL_BYTES: "Bytes of JSON-RPC messages, by server and direction (sent, received).",
+    POOL_MESSAGES: "JSON-RPC messages, by server and direction (sent, received).",
 }
 """The series that a pool tells of itself, each with what it means."""
 

@@ -12,8 +12,9 @@ from pool.pool import Pool
 from pool.spec import GroupSpec, InProcessSpec, MemberSpec
 from pool.wire.asker import HOST, Asker
 from pool.wire.connect import Surroundings
-from pool.wire.connection import Connection
+from pool.wire.connection import ACKNOWLEDGED, Connection
 from pool.wire.failures import Lost
+from pool.wire.link import Traffic
 from stoa.clock import Clock
 from stoa.errors import StoaError
 from stoa.tools import Progress
@@ -46,6 +47,7 @@ class Puppet:
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list[tuple[str, dict[str, Any]]])
     is_closed: bool = False
     progress: Progress | None = None
+    traffic: Traffic = field(default_factory=Traffic)
     lists: dict[str, list[dict[str, Any]]] = field(default_factory=dict[str, list[dict[str, Any]]])
     protocol = "2026-07-28"
     is_modern = True
@@ -93,6 +95,7 @@ class Puppet:
     async def listen(self, *, filter: Mapping[str, Any], meta: Mapping[str, Any], on_notice: Notice) -> None:
         self.heard.append(filter)
         self.on_notice = on_notice
+        on_notice(ACKNOWLEDGED, {"notifications": dict(filter)})
         await self.lost.wait()
         raise Lost(self.why)
 

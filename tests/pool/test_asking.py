@@ -247,6 +247,7 @@ async def test_a_caller_who_leaves_takes_both_attempts_with_him() -> None:
             await anyio.sleep_forever()
         finally:
             puppets.cancelled.append(puppet.seat)
+        return {}
 
     puppets.answer = answer
     clock = ManualClock()

@@ -5,6 +5,7 @@ import anyio.lowlevel
 import pytest
 
 from pool.versions import common_version
+from pool.wire.connection import ACKNOWLEDGED
 from stoa.errors import Unavailable
 from stoa.principal import LOCAL
 from tests.pool.puppets import Puppet, Puppets, group, open_puppets, tool
@@ -129,6 +130,7 @@ async def test_a_listener_hears_and_after_a_loss_is_told_that_everything_may_hav
             await until(lambda: any(puppet.heard for puppet in puppets.opened))
             listener = next(puppet for puppet in puppets.opened if puppet.heard)
             assert listener.heard == [wanted]
+            assert (await anext(heard))[0] == ACKNOWLEDGED
             listener.on_notice("notifications/resources/updated", {"uri": "x://1"})
             assert await anext(heard) == ("notifications/resources/updated", {"uri": "x://1"})
             listener.lose()
