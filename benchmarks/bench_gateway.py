@@ -61,7 +61,7 @@ CASES: tuple[Case, ...] = (
 
 
 async def measure(*, seconds: float, rounds: int, seed: int, only: str, folder: Path) -> tuple[Row, ...]:
-    """Rows for the cases whose name holds one of `only`, which are separated by `|`; the direct call is always among them."""
+    """Rows for the cases whose name holds one of the words of `only`, separated by `|`, and for the direct call."""
     rng = random.Random(seed)
     words = only.split("|")
     chosen = [case for case in CASES if case.name == DIRECT or any(word in case.name for word in words)]
