@@ -6,6 +6,7 @@ run on the same uvicorn, loop and parser, without an access log, and give plain 
 
 import os
 import sys
+import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ def serve_kit(port: int) -> None:
     from kit.serve import serve_http, serve_stdio
     from stoa.settings import Settings
 
-    settings = Settings.load(os.environ, default_home=Path.cwd())
+    settings = Settings.load(os.environ, default_home=Path(tempfile.gettempdir()) / "stoa-echo")
     server = Server("echo", version="1.0.0", instructions="For benchmarks.", settings=settings)
 
     @server.tool(title="Echo", scope="echo:read", read_only=True, idempotent=True)

@@ -6,6 +6,7 @@ It is built and served by the kit like every server of ours, so that what the su
 
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -84,7 +85,7 @@ def _install_completion(server: Server) -> None:
 
 
 def main(port: int | None) -> None:
-    settings = Settings.load(os.environ, default_home=Path.cwd())
+    settings = Settings.load(os.environ, default_home=Path(tempfile.gettempdir()) / "stoa-everything")
     server = create(settings)
     if port is None:
         run(lambda: serve_stdio(server), settings=settings)

@@ -1,7 +1,7 @@
-"""docs/settings.md names every shared setting, every key of a pool and of a login, and every variable of the pool: its
-tables are written by the code, and this keeps them equal.
+"""docs/settings.md names every shared setting, every key of a login and every variable of the pool, docs/pool.md every
+key of a pool and every series that it counts: their tables are written by the code, and this keeps them equal.
 
-`python -m tests.docs.test_settings_page` prints the tables for pasting; with `--write` it puts them into the page.
+`python -m tests.docs.test_settings_page` prints the tables for pasting; with `--write` it puts them into the pages.
 """
 
 import json
@@ -22,8 +22,10 @@ from pool.config.mcp_json import Ours
 from pool.config.policies import EjectionSection, HedgeSection, RetrySection
 from pool.config.pools import SECTIONS, PoolSection
 from stoa.settings import AuthSettings, Settings
+from stoa.telemetry import POOL_HELP
 
-PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
+SETTINGS = Path(__file__).parents[2] / "docs" / "settings.md"
+POOL = Path(__file__).parents[2] / "docs" / "pool.md"
 OWN_NAME = re.compile(r" \(`(STOA_\w+)`\)")
 
 
@@ -80,42 +82,48 @@ def variables() -> str:
     return "\n".join([*lines, *(f"| `{name}` | {said} |" for name, said in VARIABLES.items())])
 
 
+def series() -> str:
+    lines = ["| series | what it is |", "|---|---|"]
+    return "\n".join([*lines, *(f"| `{name}` | {said} |" for name, said in POOL_HELP.items())])
+
+
 TABLES = {
-    "settings": table,
-    "pool": lambda: keys(PoolSection),
-    "retry": lambda: keys(RetrySection),
-    "hedge": lambda: keys(HedgeSection),
-    "ejection": lambda: keys(EjectionSection),
-    "login": lambda: keys(LoginSection),
-    "variables": variables,
+    "settings": (SETTINGS, table),
+    "login": (SETTINGS, lambda: keys(LoginSection)),
+    "variables": (SETTINGS, variables),
+    "pool": (POOL, lambda: keys(PoolSection)),
+    "retry": (POOL, lambda: keys(RetrySection)),
+    "hedge": (POOL, lambda: keys(HedgeSection)),
+    "ejection": (POOL, lambda: keys(EjectionSection)),
+    "series": (POOL, series),
 }
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_the_page_holds_the_table_that_the_code_gives(name: str) -> None:
-    assert TABLES[name]() in PAGE.read_text("utf-8")
+    page, make = TABLES[name]
+    assert make() in page.read_text("utf-8")
 
 
-def test_the_page_names_every_section_and_strategy() -> None:
-    text = PAGE.read_text("utf-8")
+def test_the_pages_name_every_section_and_strategy() -> None:
+    text = SETTINGS.read_text("utf-8") + POOL.read_text("utf-8")
     names = [*SECTIONS, *(f"stoa.{key}" for key in Ours.model_fields), *STRATEGIES, *ALIASES]
     assert [name for name in names if f"`{name}`" not in text] == []
 
 
 def write() -> None:
     """Each table goes where one of its name begins: after the line `<!-- name -->`."""
-    text = PAGE.read_text("utf-8")
-    for name, make in TABLES.items():
+    for name, (page, make) in TABLES.items():
+        text = page.read_text("utf-8")
         mark = f"<!-- {name} -->\n"
         before, found, after = text.partition(mark)
         assert found, f"there is no {mark}"
         rest = re.sub(r"\A(\|.*\n)*", "", after)
-        text = f"{before}{mark}{make()}\n{rest}"
-    PAGE.write_text(text, "utf-8")
+        page.write_text(f"{before}{mark}{make()}\n{rest}", "utf-8")
 
 
 if __name__ == "__main__":
     if "--write" in sys.argv:
         write()
     else:
-        print("\n\n".join(make() for make in TABLES.values()))  # noqa: T201 - for pasting
+        print("\n\n".join(make() for _, make in TABLES.values()))  # noqa: T201 - for pasting

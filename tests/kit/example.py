@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -218,7 +219,7 @@ def _install_prompts(server: Server) -> None:
 
 
 def main(transport: str) -> None:
-    settings = Settings.load(os.environ, default_home=Path.cwd())
+    settings = Settings.load(os.environ, default_home=Path(tempfile.gettempdir()) / "stoa-example")
     server = create(settings)
 
     def serve() -> Awaitable[None]:
