@@ -1,8 +1,6 @@
 """A logical server: its replicas, which of them may be used, and the wait for a slot on one of them."""
 
-import random
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import anyio
@@ -12,22 +10,15 @@ from pool.balance.decision import Decision
 from pool.balance.slots import Slots
 from pool.balance.waiters import QueueIsFull
 from pool.identity import Identity
-from pool.life import Open
 from pool.replica import Replica
 from pool.seats import Seat, place, seats
-from pool.spawning import SpawnGate
 from pool.spec import GroupSpec
 from pool.tally import Tally
-from pool.trace import TraceRing
 from pool.versions import common_version
-from pool.wire.connect import Surroundings
-from stoa.clock import Clock
+from pool.workshop import Counts, Workshop, budgets
 from stoa.errors import StoaError, Unavailable
-from stoa.resilience.backoff import Backoff
-from stoa.resilience.budget import Budget
-from stoa.resilience.hedge import Hedging
 
-__all__ = ["Counts", "Group", "Told", "Workshop"]
+__all__ = ["Group"]
 
 START_SLACK_SECONDS: Final = 5.0
 KINDS: Final = {
@@ -35,35 +26,6 @@ KINDS: Final = {
     "notifications/prompts/list_changed": "prompts",
     "notifications/resources/list_changed": "resources",
 }
-
-Told = Callable[[str, str], None]
-"""Told when something changed: the server, and what: tools, prompts, resources, or servers (who is up)."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Workshop:
-    """What the groups of one pool share."""
-
-    surroundings: Surroundings
-    internal_key: bytes | None
-    clock: Clock
-    rng: random.Random
-    backoff: Backoff
-    gate: SpawnGate
-    ring: TraceRing
-    open_connection: Open
-    on_change: Told
-
-
-@dataclass(slots=True)
-class Counts:
-    """What happened to the calls of a group, beside what its replicas count."""
-
-    waited: int = 0
-    refused: int = 0
-    retries: int = 0
-    hedges: int = 0
-    hedges_won: int = 0
 
 
 class Group:
@@ -84,7 +46,7 @@ class Group:
         """Set, and replaced by a new one, whenever a replica changes."""
         self.woken = anyio.Event()
         """Set, and replaced, when somebody should look after the replicas before the time is up."""
-        self.retries, self.hedging = _budgets(spec)
+        self.retries, self.hedging = budgets(spec)
         self._by_name: dict[str, Replica] = {}
         self._leaving: set[Replica] = set()
         self._is_closed = False
@@ -128,7 +90,7 @@ class Group:
         """Other settings from now on. Replicas of members that stay go on as they are; calls in flight are finished
         where they are."""
         self.spec = spec
-        self.retries, self.hedging = _budgets(spec)
+        self.retries, self.hedging = budgets(spec)
         self.slots.configure(spec.policy, max_waiting=spec.max_waiting)
         self._take_seats(seats(spec))
         self._on_change(None)
@@ -398,11 +360,3 @@ def _free_name(group: str, taken: Collection[str]) -> str:
     while f"{group}-{number}" in taken:
         number += 1
     return f"{group}-{number}"
-
-
-def _budgets(spec: GroupSpec) -> tuple[Budget, Hedging]:
-    retry, hedge = spec.policy.retry, spec.policy.hedge
-    return (
-        Budget(retry.budget_share if retry.attempts > 1 else 0.0, floor_per_second=retry.budget_floor_per_second),
-        Hedging(quantile=hedge.quantile, min_calls=hedge.min_calls, budget_share=hedge.budget_share, is_on=hedge.is_on),
-    )

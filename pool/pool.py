@@ -6,7 +6,7 @@ async with Pool(read_config(path, os.environ), internal_key=None) as pool:
 
 import os
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -17,17 +17,16 @@ from anyio.abc import TaskGroup
 
 from pool.asking import in_time
 from pool.catalogue import Catalogue, ToolInfo
-from pool.group import Told, Workshop
 from pool.life import Open
 from pool.listening import Heard, listening
-from pool.nearby import did_you_mean
 from pool.offer import Offer
 from pool.reporting import group_stats, probe
 from pool.request import Passed
+from pool.roster import Roster, by_name, connections, each
 from pool.samples import samples
-from pool.seats import Changes, compare
+from pool.seats import Changes
 from pool.spawning import MAX_STARTS, SpawnGate
-from pool.spec import GroupSpec, HttpSpec, SseSpec
+from pool.spec import GroupSpec
 from pool.status import ReplicaStatus, Served, Stats
 from pool.trace import Trace, TraceRing
 from pool.upstream import Upstream
@@ -38,8 +37,9 @@ from pool.wire.connect import FindAuth, Surroundings, no_auth, open_connection
 from pool.wire.failures import Refusal
 from pool.wire.http_pool import HttpPool
 from pool.wire.reading import check_sendable
+from pool.workshop import Told, Workshop
 from stoa.clock import Clock, SystemClock
-from stoa.errors import BadInput, Denied, NotFound, StoaError
+from stoa.errors import Denied, StoaError
 from stoa.principal import Principal
 from stoa.resilience.backoff import Backoff
 from stoa.telemetry import Sample
@@ -75,9 +75,9 @@ class Pool:
         connect: Open = open_connection,
         auth: FindAuth = no_auth,
     ) -> None:
-        specs = _by_name(groups)
+        specs = by_name(groups)
         rng = rng or random.Random()  # noqa: S311 - chooses among equals, guards nothing
-        self._http = HttpPool(max_connections=_connections(specs.values()))
+        self._http = HttpPool(max_connections=connections(specs.values()))
         self._ring = TraceRing()
         self._told: list[Told] = []
         self._workshop = Workshop(
@@ -91,17 +91,16 @@ class Pool:
             open_connection=connect,
             on_change=self._changed,
         )
-        self._upstreams = {name: Upstream(spec, self._workshop) for name, spec in specs.items()}
-        self._leaving: set[Upstream] = set()
+        self._roster = Roster(specs, self._workshop)
         self._tasks: TaskGroup | None = None
 
     def __repr__(self) -> str:
         state = "closed" if self._tasks is None else "open"
-        return f"<Pool {state}{''.join(f' {upstream!r}' for upstream in self._upstreams.values())}>"
+        return f"<Pool {state}{''.join(f' {upstream!r}' for upstream in self._roster.upstreams.values())}>"
 
     @property
     def servers(self) -> tuple[str, ...]:
-        return tuple(self._upstreams)
+        return tuple(self._roster.upstreams)
 
     def spec(self, server: str) -> GroupSpec:
         """How a server is configured now. Raises `NotFound`."""
@@ -109,15 +108,14 @@ class Pool:
 
     async def __aenter__(self) -> Self:
         self._tasks = await anyio.create_task_group().__aenter__()
-        for upstream in self._upstreams.values():
-            upstream.start(self._tasks)
+        self._roster.start(self._tasks)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._tasks is not None
-        groups = [upstream.group for upstream in (*self._upstreams.values(), *self._leaving)]
+        groups = [upstream.group for upstream in self._roster.every]
         # Shielded: a block that is cancelled or fails must leave no process behind either. Bounded all the same.
         with anyio.CancelScope(shield=True):
             for group in groups:
@@ -188,7 +186,7 @@ class Pool:
     async def offers(self) -> tuple[Mapping[str, Offer], Mapping[str, StoaError]]:
         """All of them, asked at the same time, and why some are not known. Nobody waits for one longer than for the
         slowest that answers in its time."""
-        return await _each(self._upstreams, lambda upstream: upstream.shelf.offer())
+        return await each(self._roster.upstreams, lambda upstream: upstream.shelf.offer())
 
     def peek(self, server: str) -> Offer | None:
         """What is known of a server, without asking it."""
@@ -207,8 +205,8 @@ class Pool:
 
     async def tools(self, server: str | None = None) -> Catalogue:
         """The tools of one server or of all, asked at the same time; who does not answer in time is listed with why."""
-        asked = self._upstreams if server is None else {server: self._upstream(server)}
-        found, unreachable = await _each(asked, lambda upstream: upstream.shelf.tools())
+        asked = self._roster.upstreams if server is None else {server: self._upstream(server)}
+        found, unreachable = await each(asked, lambda upstream: upstream.shelf.tools())
         return Catalogue(
             tools=tuple(tool for name in asked for tool in found.get(name, ())),
             unreachable=tuple((name, str(unreachable[name])) for name in asked if name in unreachable),
@@ -285,25 +283,25 @@ class Pool:
 
     async def status(self) -> tuple[ReplicaStatus, ...]:
         """Every replica, after starting what has not been started and probing what is up."""
-        found, errors = await _each(
-            self._upstreams, lambda upstream: probe(upstream.group, within_seconds=PROBE_SECONDS)
+        found, errors = await each(
+            self._roster.upstreams, lambda upstream: probe(upstream.group, within_seconds=PROBE_SECONDS)
         )
         for error in errors.values():
             raise error
-        return tuple(line for name in self._upstreams if name in found for line in found[name])
+        return tuple(line for name in self._roster.upstreams if name in found for line in found[name])
 
     def stats(self) -> Stats:
         """Everything that is counted, by server and replica. Asks nobody."""
         return Stats(
             groups=tuple(
                 group_stats(upstream.group, is_offer_known=upstream.shelf.peek() is not None)
-                for upstream in self._upstreams.values()
+                for upstream in self._roster.upstreams.values()
             )
         )
 
     def samples(self) -> Iterable[Sample]:
         """The same as series for Prometheus (`stoa.telemetry.POOL_HELP`)."""
-        return samples(upstream.group for upstream in self._upstreams.values())
+        return samples(upstream.group for upstream in self._roster.upstreams.values())
 
     def trace(self, n: int = 100) -> tuple[Trace, ...]:
         """The last attempts, the newest last: which replica, why, what the others scored, and what came of it."""
@@ -319,44 +317,15 @@ class Pool:
     async def reconfigure(self, groups: Iterable[GroupSpec]) -> Changes:
         """Have these groups from now on. Calls in flight are finished where they are; what only another setting
         changes keeps its processes. Raises `BadInput`, and then nothing is changed."""
-        new = _by_name(groups)
-        changes = compare({name: upstream.group.spec for name, upstream in self._upstreams.items()}, new)
-        old = self._upstreams
-        self._upstreams = {name: self._with(old.get(name), spec) for name, spec in new.items()}
-        for name, upstream in old.items():
-            if self._upstreams.get(name) is not upstream:
-                self._dismiss(upstream)
+        changes = self._roster.change(groups)
         for name in (*changes.added, *changes.removed, *changes.changed):
             self._changed(name, "servers")
         return changes
 
-    def _with(self, upstream: Upstream | None, spec: GroupSpec) -> Upstream:
-        # A key is given to a child when it starts, so trust is not a setting that can change while it runs.
-        if upstream is not None and upstream.group.spec.trusted == spec.trusted:
-            if upstream.group.spec != spec:
-                upstream.group.configure(spec)
-            return upstream
-        fresh = Upstream(spec, self._workshop)
-        if self._tasks is not None:
-            fresh.start(self._tasks)
-        return fresh
-
-    def _dismiss(self, upstream: Upstream) -> None:
-        if self._tasks is None:
-            return
-        self._leaving.add(upstream)
-        upstream.group.retire()
-
-        async def see_off() -> None:
-            await upstream.group.wait_closed()
-            self._leaving.discard(upstream)
-
-        self._tasks.start_soon(see_off)
-
     # -- inside ------------------------------------------------------------------------------------------------------
 
     def _changed(self, server: str, what: str) -> None:
-        upstream = self._upstreams.get(server)
+        upstream = self._roster.upstreams.get(server)
         if upstream is not None:
             upstream.shelf.touch(what)
         for told in tuple(self._told):
@@ -369,10 +338,7 @@ class Pool:
             raise after_refusal(refusal, what, server=upstream.name) from refusal
 
     def _upstream(self, server: str) -> Upstream:
-        upstream = self._upstreams.get(server)
-        if upstream is None:
-            raise NotFound(f"There is no server {server!r}.", hint=did_you_mean(server, self._upstreams))
-        return upstream
+        return self._roster.find(server)
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,47 +363,9 @@ async def _find(upstream: Upstream, call: ToolCall, timeout_seconds: float | Non
     return await in_time(finding, anyio.current_time() + timeout_seconds, what=str(call.ref))
 
 
-async def _each(
-    upstreams: Mapping[str, Upstream], ask: Callable[[Upstream], Awaitable[T]]
-) -> tuple[Mapping[str, T], Mapping[str, StoaError]]:
-    """Ask all at the same time; what each answered, and why some did not."""
-    found: dict[str, T] = {}
-    errors: dict[str, StoaError] = {}
-
-    async def look(name: str, upstream: Upstream) -> None:
-        try:
-            found[name] = await ask(upstream)
-        except StoaError as error:
-            errors[name] = error
-
-    async with anyio.create_task_group() as tasks:
-        for name, upstream in upstreams.items():
-            tasks.start_soon(look, name, upstream)
-    return {name: found[name] for name in upstreams if name in found}, errors
-
-
-def _by_name(groups: Iterable[GroupSpec]) -> dict[str, GroupSpec]:
-    specs: dict[str, GroupSpec] = {}
-    for spec in groups:
-        if spec.name in specs:
-            raise BadInput(f"Two servers have the name {spec.name!r}.")
-        specs[spec.name] = spec
-    return specs
-
-
 def _check_hops(hops: int) -> None:
     if hops > MAX_HOPS:
         raise Denied(
             f"The call has already passed through {hops} servers; the limit is {MAX_HOPS}.",
             hint="Two servers may be calling each other in a circle.",
         )
-
-
-def _connections(specs: Iterable[GroupSpec]) -> int:
-    """Enough that no call waits for a connection: all slots of all HTTP replicas, and one listener each."""
-    return 1 + sum(
-        spec.replicas * (spec.max_in_flight + 2)
-        for spec in specs
-        for member in spec.members
-        if isinstance(member, HttpSpec | SseSpec)
-    )

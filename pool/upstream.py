@@ -8,9 +8,9 @@ from typing import Any, Final, cast
 import anyio
 from anyio.abc import TaskGroup
 
-from pool.asking import ask
+from pool.asking import ask, in_time
 from pool.catalogue import ToolInfo
-from pool.group import Group, Workshop
+from pool.group import Group
 from pool.identity import without_ours
 from pool.keeper import Keeper
 from pool.request import Passed, Request, is_read
@@ -18,6 +18,8 @@ from pool.shelf import Shelf
 from pool.spec import GroupSpec
 from pool.wire.asker import HOST, Asker
 from pool.wire.failures import Refusal
+from pool.workshop import Workshop
+from stoa.errors import StoaError
 from stoa.principal import Principal
 from stoa.tools import Progress
 
@@ -60,11 +62,12 @@ class Upstream:
     ) -> Passed:
         """`tool` is that of a `tools/call`, where it is known already. Raises errors of ours, and `Refusal`."""
         kind, headers, may_repeat = method, None, is_read(method)
+        give_up_at = math.inf if timeout_seconds is None else anyio.current_time() + timeout_seconds
         params = without_ours(params)
         if method == "tools/call":
             name = params.get("name")
             kind = name if isinstance(name, str) else ""
-            tool = tool or self.shelf.tool(kind)
+            tool = tool or await self._tool(kind, give_up_at)
             if tool is not None:
                 may_repeat = tool.may_repeat and self.group.spec.trusted
                 headers = self.shelf.headers(tool, _arguments(params))
@@ -79,20 +82,34 @@ class Upstream:
             asker=asker,
             progress=progress,
             headers=headers,
-            give_up_at=math.inf if timeout_seconds is None else anyio.current_time() + timeout_seconds,
+            give_up_at=give_up_at,
             prefer=prefer,
             key=asker.key or f"{principal.tenant}/{principal.subject}",
         )
         try:
             return await ask(self.group, request)
         except Refusal as refusal:
-            if refusal.code != HEADER_MISMATCH or tool is None:
+            if refusal.code != HEADER_MISMATCH or method != "tools/call":
                 raise
-        # It was refused before anything was done.
-        await self.shelf.refresh()
-        known = self.shelf.tool(kind) or tool
+            # It was refused before anything was done.
+            await self.shelf.refresh()
+            known = self.shelf.tool(kind) or tool
+            if known is None:
+                raise
         request.headers = self.shelf.headers(known, _arguments(params))
         return await ask(self.group, request)
+
+    async def _tool(self, name: str, give_up_at: float) -> ToolInfo | None:
+        """What is known of a tool. Before the first listing that is nothing, so it is waited for: the server may want
+        arguments in headers."""
+        if (tool := self.shelf.tool(name)) is None and not self.shelf.has_listed:
+            try:
+                await in_time(self.shelf.tools(), give_up_at, what=f"{self.name}.{name}")
+            except StoaError:
+                if not self.group.usable:
+                    raise  # nobody is there to ask either
+            tool = self.shelf.tool(name)
+        return tool
 
 
 def _arguments(params: Mapping[str, Any]) -> Mapping[str, Any]:
