@@ -72,7 +72,7 @@ class Keeper:
                 if replica.name in due:
                     if group.slots.balancer.start_probe(replica.name, now):
                         tasks.start_soon(self._probe, replica)
-                elif is_round and replica.is_ready and replica.name not in group.slots.balancer.ejected:
+                elif is_round and replica.is_ready:  # ejected or not: one that hangs is found by its probes
                     tasks.start_soon(self._probe, replica)
                 elif is_round and replica.was_up:
                     replica.want()  # it was up once and could not be started again: perhaps now

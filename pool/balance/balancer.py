@@ -6,6 +6,7 @@ runs live and in a simulation. The state is the members; nobody else changes it.
 
 import random
 from collections.abc import Collection, Sequence
+from typing import Final
 
 from pool.balance.decision import Decision, Outcome
 from pool.balance.member import Health, Member
@@ -13,6 +14,10 @@ from pool.balance.policy import BalancePolicy
 from pool.balance.strategies import STRATEGY, rendezvous
 
 __all__ = ["Balancer"]
+
+CALLS_TRY_AFTER_SECONDS: Final = 1.0
+"""An ejected member is tried with a call only this long after its time, so that an active probe comes first: a caller
+would wait for one that hangs until the deadline."""
 
 
 class Balancer:
@@ -133,7 +138,7 @@ class Balancer:
                 continue
             is_probe = False
             if member.circuit.is_open:
-                is_probe = member.circuit.may_probe(now)
+                is_probe = member.circuit.may_try(now, after_seconds=CALLS_TRY_AFTER_SECONDS)
                 if not is_probe and not is_panic:
                     skipped.append((member.name, "ejected"))
                     continue
@@ -196,7 +201,10 @@ class Balancer:
     def start_probe(self, name: str, now: float) -> bool:
         """Claim the one probe of an ejected member whose time is over; always followed by `probed`."""
         member = self._members.get(name)
-        return member is not None and member.circuit.start_probe(now)
+        if member is None or not member.circuit.start_probe(now):
+            return False
+        member.is_probed = True
+        return True
 
     def probed(self, name: str, now: float, *, ok: bool | None, seconds: float, reason: str = "") -> None:
         """An active probe is over; `ok` is None when it was broken off.
@@ -207,8 +215,9 @@ class Balancer:
         member = self._members.get(name)
         if member is None:
             return
+        is_claimed, member.is_probed = member.is_probed, False
         if ok is None:
-            if member.circuit.is_probing:
+            if is_claimed:
                 member.circuit.finish_probe(now, is_good=None)
             return
         if ok:
@@ -218,7 +227,7 @@ class Balancer:
             member.last_reason = reason
             member.ewma.observe(max(seconds, self.policy.failure_penalty_seconds), now)
         if member.circuit.is_open:
-            if now >= member.circuit.until:
+            if is_claimed or member.circuit.may_probe(now):  # else it is not time, or a call is trying it
                 self._finish_probe(member, now, is_good=ok, reason=reason)
         elif not ok and self.policy.ejection.is_on and member.failed_probes >= self.policy.ejection.probe_failures:
             why = f"{member.failed_probes} probes in a row failed"
@@ -250,7 +259,7 @@ class Balancer:
             else:
                 index, why, scores = self._choose(candidates, now, rng, self.policy.slow_start_seconds)
             member, compared = candidates[index], (candidates, scores)
-        is_probe = probe is not None and member.circuit.may_probe(now)
+        is_probe = probe is not None and member.circuit.may_try(now, after_seconds=CALLS_TRY_AFTER_SECONDS)
         if is_panic and not is_probe:
             why = f"panic: too many are ejected, so all are used; {why}"
         decision = Decision(member.name, strategy, why, is_probe, None, compared, skipped)

@@ -36,6 +36,7 @@ class Member:
         "ewma",
         "failed_probes",
         "in_flight",
+        "is_probed",
         "is_ready",
         "last_reason",
         "max_in_flight",
@@ -62,6 +63,8 @@ class Member:
         self.ewma = PeakEwma(policy.decay_seconds)
         self.circuit = Circuit(policy.ejection)
         self.failed_probes = 0
+        self.is_probed = False
+        """Whether the one probe of its half-open circuit is an active one."""
         self.last_reason = ""
 
     def __repr__(self) -> str:

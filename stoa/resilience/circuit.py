@@ -88,6 +88,10 @@ class Circuit:
         """Whether its time is over and nobody is trying it yet."""
         return self._is_open and not self._is_probing and now >= self.until
 
+    def may_try(self, now: float, *, after_seconds: float) -> bool:
+        """Whether an ordinary call may be the probe: after one that went well, or when nobody else has come so long."""
+        return self.may_probe(now) and (self._probe_successes > 0 or now >= self.until + after_seconds)
+
     def success_rate(self, now: float) -> float | None:
         return self._outcomes.success_rate(now)
 

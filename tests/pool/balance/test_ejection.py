@@ -94,7 +94,7 @@ def test_without_panic_nobody_is_used_rather_than_an_ejected_one() -> None:
     fail(found, "m0")
     fail(found, "m1")
     assert found.pick(0.5, RNG) is None
-    assert pick(found, 1.0).is_probe
+    assert pick(found, 2.0).is_probe
 
 
 def test_when_its_time_is_over_one_call_tries_it_and_two_bring_it_back() -> None:
@@ -103,17 +103,32 @@ def test_when_its_time_is_over_one_call_tries_it_and_two_bring_it_back() -> None
     assert found.due_probes(0.9) == ()
     assert found.next_probe_at() == 1.0
     assert found.due_probes(1.0) == ("m0",)
-    probe = pick(found, 1.0)
+    assert "m0" not in chosen(found, 1.9), "an active probe comes first"
+    probe = pick(found, 2.0)
     assert (probe.member, probe.is_probe, probe.why) == ("m0", True, "probe: its ejection is over")
-    assert found.due_probes(1.0) == ()
-    assert "m0" not in chosen(found, 1.0), "one at a time"
-    found.finish(probe, 1.1, seconds=0.1, outcome="ok")
+    assert found.due_probes(2.0) == ()
+    assert "m0" not in chosen(found, 2.0), "one at a time"
+    found.finish(probe, 2.1, seconds=0.1, outcome="ok")
+    second = pick(found, 2.1)
+    assert second.is_probe
+    found.finish(second, 2.2, seconds=0.1, outcome="ok")
+    assert found.ejected == ()
+    assert found.health("m0", 2.2).state == "healthy"
+    assert "m0" in chosen(found, 2.2)
+
+
+def test_after_an_active_probe_that_went_well_a_call_may_be_the_next() -> None:
+    found = balancer()
+    fail(found, "m0")
+    assert found.start_probe("m0", 1.0)
+    assert not pick(found, 3.0).is_probe, "one at a time"
+    found.probed("m0", 1.1, ok=True, seconds=0.1)
     second = pick(found, 1.1)
     assert second.is_probe
-    found.finish(second, 1.2, seconds=0.1, outcome="ok")
+    found.probed("m0", 1.2, ok=False, seconds=0.1)
+    assert found.health("m0", 1.2).until == 1.0, "of a routine probe beside it the circuit takes no notice"
+    found.finish(second, 1.3, seconds=0.1, outcome="ok")
     assert found.ejected == ()
-    assert found.health("m0", 1.2).state == "healthy"
-    assert "m0" in chosen(found, 1.2)
 
 
 def test_one_that_is_down_is_not_waited_for() -> None:
@@ -129,17 +144,17 @@ def test_one_that_is_down_is_not_waited_for() -> None:
 def test_a_failed_probe_leaves_it_out_for_twice_as_long() -> None:
     found = balancer()
     fail(found, "m0")
-    found.finish(pick(found, 1.0), 1.0, seconds=0.1, outcome="failed", reason="still refused")
-    health = found.health("m0", 1.0)
-    assert (health.until, health.reason) == (3.0, "its probe failed: still refused; it is tried again in 2.0 s")
+    found.finish(pick(found, 2.0), 2.0, seconds=0.1, outcome="failed", reason="still refused")
+    health = found.health("m0", 2.0)
+    assert (health.until, health.reason) == (4.0, "its probe failed: still refused; it is tried again in 2.0 s")
 
 
 def test_a_probe_whose_caller_gave_up_says_nothing() -> None:
     found = balancer()
     fail(found, "m0")
-    found.finish(pick(found, 1.0), 1.0, seconds=0.1, outcome="cancelled")
-    assert found.due_probes(1.0) == ("m0",)
-    assert found.health("m0", 1.0).reason.endswith("; it is being tried again")
+    found.finish(pick(found, 2.0), 2.0, seconds=0.1, outcome="cancelled")
+    assert found.due_probes(2.0) == ("m0",)
+    assert found.health("m0", 2.0).reason.endswith("; it is being tried again")
 
 
 def test_calls_with_a_key_are_not_diverted_to_try_somebody() -> None:
@@ -149,10 +164,10 @@ def test_calls_with_a_key_are_not_diverted_to_try_somebody() -> None:
     out = owner["0"]
     fail(found, out)
     for key, name in owner.items():
-        decision = found.pick(1.0, RNG, key=key)
+        decision = found.pick(2.0, RNG, key=key)
         assert decision is not None
         assert (decision.member == name) == (name != out or decision.is_probe)
-        found.finish(decision, 1.0, seconds=0.1, outcome="cancelled")
+        found.finish(decision, 2.0, seconds=0.1, outcome="cancelled")
 
 
 def _owner(found: Balancer, key: str) -> str:

@@ -15,7 +15,7 @@ from stoa.principal import LOCAL
 from stoa.tools import ToolCall, ToolRef
 from tests.pool.stage import until
 
-__all__ = ["Load", "all_healthy", "calling", "settled", "stats"]
+__all__ = ["Load", "all_healthy", "all_in_use", "calling", "settled", "stats"]
 
 
 @dataclass
@@ -70,11 +70,15 @@ def stats(pool: Pool, server: str = "one") -> GroupStats:
     return found
 
 
-async def all_healthy(pool: Pool, *, within_seconds: float = 20) -> None:
-    """Every replica is up and in use again, by itself."""
-    await until(
-        lambda: all(replica.state == "healthy" for replica in stats(pool).replicas), within_seconds=within_seconds
-    )
+async def all_healthy(pool: Pool) -> None:
+    """Every replica is up and well again, by itself."""
+    await until(lambda: all(replica.state == "healthy" for replica in stats(pool).replicas), within_seconds=20)
+
+
+async def all_in_use(pool: Pool) -> None:
+    """Every replica is up again, by itself; what it did in the last minute may still be held against it."""
+    used = ("healthy", "degraded")
+    await until(lambda: all(replica.state in used for replica in stats(pool).replicas), within_seconds=20)
 
 
 def settled(pool: Pool) -> bool:

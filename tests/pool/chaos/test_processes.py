@@ -119,7 +119,7 @@ async def test_a_stopped_replica_costs_a_few_calls_and_is_replaced() -> None:
             await until(lambda: stats(pool).replicas[1].state == "ejected")
             seen = len(load.errors)
             await load.more(100)
-            assert await gone(pid), "it hung and was not replaced"
+            assert await gone(pid, within_seconds=20), "it hung and was not replaced"
             await all_healthy(pool)
             await load.more(10, by="one-1")
         # Those that it held when it stopped, and those that came before the first probe failed.
@@ -127,6 +127,22 @@ async def test_a_stopped_replica_costs_a_few_calls_and_is_replaced() -> None:
         assert all("did not answer within 1 seconds" in error.message for error in load.errors)
         assert settled(pool)
     assert children() == before
+
+
+async def test_readers_on_a_stopped_replica_are_answered_by_another_when_it_is_replaced() -> None:
+    """Their time is long; but whoever answers no probe is replaced, and then they are told."""
+    async with open_pool(group(raw(), replicas=3, call_timeout_seconds=50)) as pool:
+        await pool.status()
+        async with calling(pool, "one.slow", {"seconds": 0.02}) as load:
+            await load.more(30)
+            pid = await pid_of(pool, "one-1")
+            os.kill(pid, signal.SIGSTOP)
+            await until(lambda: stats(pool).replicas[1].recycled == 1)
+            assert await gone(pid)
+            await all_healthy(pool)
+        assert load.errors == []
+        assert stats(pool).retries >= 1, "no call was running on it"
+        assert settled(pool)
 
 
 async def test_a_stopped_replica_that_goes_on_is_used_again() -> None:
