@@ -74,6 +74,11 @@ class Shelf:
                 return tool
         return self._kept.tool(name) if self._kept is not None else None
 
+    @property
+    def has_listed(self) -> bool:
+        """Whether anything is known of its tools."""
+        return self._kept is not None or any(replica.life is not None for replica in self._group.usable)
+
     def check(self, tool: ToolInfo) -> OutputCheck | None:
         """What its results must fit, looked through once."""
         if tool.output_schema is None:

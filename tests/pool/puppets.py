@@ -45,6 +45,7 @@ class Puppet:
     lost: anyio.Event = field(default_factory=anyio.Event)
     why: str = ""
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list[tuple[str, dict[str, Any]]])
+    headers: list[Mapping[str, str] | None] = field(default_factory=list[Mapping[str, str] | None])
     is_closed: bool = False
     progress: Progress | None = None
     traffic: Traffic = field(default_factory=Traffic)
@@ -82,6 +83,7 @@ class Puppet:
         headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         self.asked.append((method, params))
+        self.headers.append(headers)
         self.progress = progress
         return await self.stage.answer(self, method, params)
 
