@@ -6,7 +6,6 @@ no longer waited for in the next ones; clients are told as soon as it answers.
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import Final
 
 import anyio
 from anyio.abc import TaskGroup
@@ -17,12 +16,9 @@ from pool.offer import Offer
 from pool.pool import Pool
 from stoa.errors import StoaError
 
-__all__ = ["LISTING_SECONDS", "Offers"]
+__all__ = ["Offers"]
 
 log = logging.getLogger(__name__)
-
-LISTING_SECONDS: Final = 5.0
-"""What a listing waits for servers that have not answered yet."""
 
 
 class Offers:
@@ -38,7 +34,7 @@ class Offers:
         *,
         tasks: Callable[[], TaskGroup],
         on_late: Callable[[], None],
-        listing_seconds: float = LISTING_SECONDS,
+        listing_seconds: float,
     ) -> None:
         self._pool = pool
         self._options = options

@@ -7,9 +7,22 @@ from typing import Final
 from pool.nearby import did_you_mean
 from stoa.errors import BadInput, NotFound
 
-__all__ = ["SEARCH_ABOVE", "Options"]
+__all__ = ["SEARCH_ABOVE", "Limits", "Options"]
 
 SEARCH_ABOVE: Final = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What bounds the gateway's patience. `listing_seconds`: what a listing waits for servers that have not answered
+    yet. `answer_seconds`: how long a server's question may stay unanswered. `max_held`: calls that wait for their
+    client at one time, `max_held_each` the same for one principal.
+    """
+
+    listing_seconds: float = 5.0
+    answer_seconds: float = 300.0
+    max_held: int = 200
+    max_held_each: int = 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from mcp_types.methods import INPUT_REQUIRED_METHODS
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from gateway.client import Client, Clients
+from gateway.options import Limits
 from gateway.patience import LONGEST_SECONDS, Patience
 from gateway.rounds import answer_for
 from gateway.shapes import is_input_required
@@ -56,12 +57,19 @@ class Passing:
     """`call_seconds` says how long calls of a server may take. State is that of `suspended`."""
 
     def __init__(
-        self, pool: Pool, *, clients: Clients, suspended: Suspended, call_seconds: Callable[[str], float]
+        self,
+        pool: Pool,
+        *,
+        clients: Clients,
+        suspended: Suspended,
+        call_seconds: Callable[[str], float],
+        limits: Limits,
     ) -> None:
         self._pool = pool
         self._clients = clients
         self._suspended = suspended
         self._call_seconds = call_seconds
+        self._limits = limits
 
     def __repr__(self) -> str:
         return f"<Passing {self._suspended!r}>"
@@ -91,7 +99,7 @@ class Passing:
         if not is_modern:
             if not client.can_be_asked or request.method not in INPUT_REQUIRED_METHODS:
                 return await request.send()
-            patience = Patience(self._call_seconds(request.server))
+            patience = self._patience(request.server)
             return await self._suspended.begin(owner, client, request.send_held, patience=patience)
         prefer = None
         if request.method in INPUT_REQUIRED_METHODS:
@@ -107,7 +115,7 @@ class Passing:
     async def _for_handshake(self, request: "_Request", *, is_modern: bool) -> dict[str, Any]:
         client = request.client
         if not is_modern and client.can_be_asked:
-            return await request.send_patiently(Patience(self._call_seconds(request.server)))
+            return await request.send_patiently(self._patience(request.server))
         first = await request.send()
         if not is_input_required(first):
             return first
@@ -117,7 +125,10 @@ class Passing:
             request.params = {**request.params, **more}
             return await request.send(prefer=replica)
 
-        return await answer_for(client, first, again)
+        return await answer_for(client, first, again, seconds=self._limits.answer_seconds)
+
+    def _patience(self, server: str) -> Patience:
+        return Patience(self._call_seconds(server), answer_seconds=self._limits.answer_seconds)
 
     def key(self, client: Client, call: Call) -> str:
         """Requests of one client on behalf of one principal."""

@@ -9,10 +9,7 @@ import anyio
 from pool.wire.failures import Refusal
 from stoa.errors import StoaError, Unavailable
 
-__all__ = ["ANSWER_SECONDS", "LONGEST_SECONDS", "Patience"]
-
-ANSWER_SECONDS: Final = 300.0
-"""How long a question may stay unanswered; then the call is given up, which the server is told."""
+__all__ = ["LONGEST_SECONDS", "Patience"]
 
 LONGEST_SECONDS: Final = 3600.0
 """What a call with all its questions may take."""
@@ -22,9 +19,12 @@ INVALID_REQUEST: Final = -32600
 
 
 class Patience:
-    """A deadline that stands still while a question is open. Use as a context around the call."""
+    """A deadline that stands still while a question is open. Use as a context around the call.
 
-    def __init__(self, seconds: float, *, answer_seconds: float = ANSWER_SECONDS) -> None:
+    A question that is not answered within `answer_seconds` ends the call, which the server is told.
+    """
+
+    def __init__(self, seconds: float, *, answer_seconds: float) -> None:
         self.seconds = seconds
         self._answer_seconds = answer_seconds
         self._unanswered = False

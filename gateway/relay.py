@@ -83,7 +83,9 @@ class Relay:
         arguments = params.get("arguments")
         if arguments is not None and not isinstance(arguments, dict):
             raise BadInput("`arguments` has to be an object.")
-        if name in OWN_TOOLS and self._search.is_on(self._offers.view):
+        if name in OWN_TOOLS and (
+            self._search.is_on(self._offers.view) or self._search.is_on(await self._offers.fresh())
+        ):
             given = cast("dict[str, Any]", arguments or {})
             try:
                 if name != "call_tool":

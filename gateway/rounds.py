@@ -8,7 +8,6 @@ import anyio
 import mcp_types as types
 
 from gateway.client import Client
-from gateway.patience import ANSWER_SECONDS
 from gateway.shapes import is_input_required
 from pool.wire.failures import Refusal
 from stoa.errors import Denied, Fault, Unavailable
@@ -26,9 +25,7 @@ LONGEST_WAIT_SECONDS: Final = 1.0
 Send = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
 
 
-async def answer_for(
-    client: Client, first: dict[str, Any], send: Send, *, seconds: float = ANSWER_SECONDS
-) -> dict[str, Any]:
+async def answer_for(client: Client, first: dict[str, Any], send: Send, *, seconds: float) -> dict[str, Any]:
     """The result at the end of all rounds. `send` repeats the request with more parameters; each round of questions
     may take `seconds`. Raises `Denied` when the client refuses, and `Fault` when there is no end to it."""
     result = first

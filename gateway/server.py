@@ -25,8 +25,8 @@ from gateway.access import Access
 from gateway.client import Clients, remember_level
 from gateway.names import OWN_TOOLS
 from gateway.news import News
-from gateway.offers import LISTING_SECONDS, Offers
-from gateway.options import Options
+from gateway.offers import Offers
+from gateway.options import Limits, Options
 from gateway.passing import GATEWAY_NAME, Passing
 from gateway.relay import Relay
 from gateway.search import Search
@@ -60,12 +60,12 @@ def create(
     options: Options,
     embedder: Embedder | None = None,
     clock: Clock | None = None,
-    listing_seconds: float = LISTING_SECONDS,
+    limits: Limits | None = None,
 ) -> "Gateway":
     """The gateway in front of a pool that is open for as long as this is served. Raises `BadInput`, `NotFound` for
     options that do not fit its groups."""
     options.check(pool.servers)
-    return Gateway(pool, settings, options, embedder, clock or SystemClock(), listing_seconds)
+    return Gateway(pool, settings, options, embedder, clock or SystemClock(), limits or Limits())
 
 
 class Gateway:
@@ -78,7 +78,7 @@ class Gateway:
         options: Options,
         embedder: Embedder | None,
         clock: Clock,
-        listing_seconds: float,
+        limits: Limits,
     ) -> None:
         self.name = GATEWAY_NAME
         self.version = stoa.__version__
@@ -86,16 +86,20 @@ class Gateway:
         self._has_key = settings.internal_key is not None
         self._tasks: TaskGroup | None = None
         self.offers = Offers(
-            pool, options, tasks=self._running, on_late=self._lists_changed, listing_seconds=listing_seconds
+            pool, options, tasks=self._running, on_late=self._lists_changed, listing_seconds=limits.listing_seconds
         )
         self._search = Search(options, embedder=embedder)
-        self.suspended = Suspended(self._running)
+        self.suspended = Suspended(self._running, limits)
         access = Access(self._is_told)
         about = ServersResource(pool, self.offers, clock=clock)
         self._news = News(pool, self.offers, about, subscriptions=lambda: self.subscriptions)
         self._lowlevel = _LowLevel(self.name, version=self.version, instructions=_instructions(options, pool))
         passing = Passing(
-            pool, clients=Clients(), suspended=self.suspended, call_seconds=lambda s: pool.spec(s).call_timeout_seconds
+            pool,
+            clients=Clients(),
+            suspended=self.suspended,
+            call_seconds=lambda server: pool.spec(server).call_timeout_seconds,
+            limits=limits,
         )
         relay = Relay(
             offers=self.offers,

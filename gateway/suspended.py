@@ -16,16 +16,12 @@ import mcp_types as types
 from anyio.abc import TaskGroup
 
 from gateway.client import Client, question
+from gateway.options import Limits
 from gateway.patience import Patience
 from pool.wire.failures import Refusal
 from stoa.errors import BadInput, StoaError, Unavailable
 
-__all__ = ["MAX_HELD", "MAX_HELD_EACH", "Held", "Owner", "Suspended"]
-
-MAX_HELD: Final = 200
-"""Calls that wait for their client at one time."""
-MAX_HELD_EACH: Final = 20
-"""The same for one principal."""
+__all__ = ["Held", "Owner", "Suspended"]
 
 PREFIX: Final = "stoa-held."
 
@@ -119,8 +115,9 @@ class Held:
 class Suspended:
     """State: calls whose clients are away, by their handles. `tasks` gives the group that calls run in."""
 
-    def __init__(self, tasks: Callable[[], TaskGroup]) -> None:
+    def __init__(self, tasks: Callable[[], TaskGroup], limits: Limits) -> None:
         self._tasks = tasks
+        self._limits = limits
         self._waiting: dict[str, Held] = {}
 
     def __repr__(self) -> str:
@@ -182,7 +179,7 @@ class Suspended:
         own = sum(
             (held.owner.tenant, held.owner.subject) == (owner.tenant, owner.subject) for held in self._waiting.values()
         )
-        return len(self._waiting) < MAX_HELD and own < MAX_HELD_EACH
+        return len(self._waiting) < self._limits.max_held and own < self._limits.max_held_each
 
 
 def _written(asked: _Question) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 import mcp_types as types
 from mcp import Client
 
-from gateway.options import Options
+from gateway.options import Limits, Options
 from gateway.server import Gateway, create
 from kit.author import Server
 from kit.serve import http_app
@@ -100,11 +100,11 @@ async def client(gateway: Gateway, era: str, **options: Any) -> AsyncGenerator[C
 
 @asynccontextmanager
 async def passed(
-    server: Server, pair: str, settings: Settings, *, options: Options | None = None, **client_options: Any
+    server: Server, pair: str, settings: Settings, *, limits: Limits | None = None, **client_options: Any
 ) -> AsyncGenerator[tuple[Client, Gateway]]:
     """A client of one era, the gateway, and the server of another era behind it as the group `up`."""
     ours, _, theirs, _ = pair.split()
     async with AsyncExitStack() as stack:
         member = await stack.enter_async_context(behind(server, theirs, settings))
-        front, _ = await stack.enter_async_context(gateway(settings, quick("up", member), options=options))
+        front, _ = await stack.enter_async_context(gateway(settings, quick("up", member), limits=limits))
         yield await stack.enter_async_context(client(front, ours, **client_options)), front

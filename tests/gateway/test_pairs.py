@@ -10,6 +10,7 @@ from mcp import MCPError
 from stoa.settings import Settings
 from tests.gateway.stage import MODERN, Answers, passed
 from tests.gateway.upstream import Upstream
+from tests.pool.stage import until
 
 
 def text(result: Any) -> str:
@@ -172,9 +173,7 @@ async def test_log_messages_come_at_the_level_that_the_client_wants(
                 types.SetLevelRequest(params=types.SetLevelRequestParams(level="warning")), types.EmptyResult
             )
         assert text(await client.call_tool("up_tell", {})) == "told"
-        with anyio.fail_after(5):
-            while not answers.heard:
-                await anyio.lowlevel.checkpoint()
+        await until(lambda: bool(answers.heard))
 
     assert [message.level for message in answers.heard] == ["warning"]
 
@@ -198,8 +197,7 @@ async def test_changed_lists_are_told(upstream: Upstream, settings: Settings, pa
                     await anext(aiter(news))
             else:
                 await client.call_tool("up_grow", {})
-                while not any(isinstance(each, types.ToolListChangedNotification) for each in answers.news):
-                    await anyio.sleep(0.01)
+                await until(lambda: any(isinstance(n, types.ToolListChangedNotification) for n in answers.news))
             after = {tool.name for tool in (await client.list_tools()).tools}
 
     assert after - before == {"up_grown"}
@@ -222,10 +220,8 @@ async def test_changes_of_a_resource_are_told_to_whoever_subscribed(
                 )
                 await client.call_tool("up_change", {"id": "second"})
                 await client.call_tool("up_change", {"id": "first"})
-                told: list[types.ResourceUpdatedNotification] = []
-                while not told:
-                    await anyio.sleep(0.01)
-                    told = [n for n in answers.news if isinstance(n, types.ResourceUpdatedNotification)]
+                await until(lambda: any(isinstance(n, types.ResourceUpdatedNotification) for n in answers.news))
+                told = [n for n in answers.news if isinstance(n, types.ResourceUpdatedNotification)]
                 assert [str(each.params.uri) for each in told] == ["note://first"]
                 await client.session.send_request(
                     types.UnsubscribeRequest(params=types.UnsubscribeRequestParams(uri="note://first")),
