@@ -28,10 +28,11 @@ class Way:
 
     name: str
 
-    def entry(self, port: int | None) -> Mapping[str, JsonValue]:
+    def entry(self, port: int | None, home: Path) -> Mapping[str, JsonValue]:
         """What `mcp.json` says of it."""
         if port is None:
-            return {"command": sys.executable, "args": ["-m", EVERYTHING], "env": {"PYTHONPATH": str(ROOT)}}
+            own: dict[str, JsonValue] = {"PYTHONPATH": str(ROOT), "STOA_HOME": str(home)}
+            return {"command": sys.executable, "args": ["-m", EVERYTHING], "env": own}
         return {"url": f"http://127.0.0.1:{port}/mcp" if self.name == "http" else f"ws://127.0.0.1:{port}/mcp/ws"}
 
 
@@ -41,7 +42,7 @@ WAYS: Final = (Way("stdio"), Way("http"), Way("ws"))
 async def command(way: Way, folder: Path, *, upstream: int | None) -> tuple[str, ...]:
     """The command line of a gateway in front of the server of all scenarios; it speaks stdio unless told otherwise."""
     config = anyio.Path(folder / "mcp.json")
-    entry = way.entry(None if way.name == "stdio" else upstream)
+    entry = way.entry(None if way.name == "stdio" else upstream, folder / "upstream")
     await config.parent.mkdir(parents=True, exist_ok=True)
     await config.write_text(json.dumps({"mcpServers": {"everything": entry}}), encoding="utf-8")
     options = ("--server", "everything", "--no-prefix", "--list-all")

@@ -100,7 +100,8 @@ LOADS = tuple(
 
 async def inspect_content(folder: Path) -> tuple[StepRun, ...]:
     """The content server: all steps over stdio, then all over HTTP."""
-    return await _inspect("content", (script("stoa"), "serve", "content"), (STEPS, STEPS), folder)
+    command = (script("stoa"), "serve", "content")
+    return await _inspect("content", (command, STEPS), (command, STEPS), folder)
 
 
 async def inspect_gateway(folder: Path) -> tuple[StepRun, ...]:
@@ -109,22 +110,22 @@ async def inspect_gateway(folder: Path) -> tuple[StepRun, ...]:
     entry = {"command": script("stoa"), "args": ["serve", "content"]}
     await config.write_text(json.dumps({"mcpServers": {"content": entry}}), encoding="utf-8")
     steps = tuple(through_gateway(step) for step in STEPS)
-    return await _inspect(
-        "gateway", (script("stoa"), "gateway", "--config", str(config)), (steps, (*steps, *LOADS)), folder
-    )
+    # The Inspector takes --config for its own; what it starts finds the file where it is started.
+    command = (script("stoa"), "gateway")
+    return await _inspect("gateway", (command, steps), ((*command, "--config", str(config)), (*steps, *LOADS)), folder)
 
 
-async def _inspect(
-    what: str, command: tuple[str, ...], steps: tuple[Sequence[Step], Sequence[Step]], folder: Path
-) -> tuple[StepRun, ...]:
-    """Steps over stdio and then steps over HTTP, with one home each."""
-    over_stdio, over_http = steps
-    runs = [await _run(what, "stdio", command, step, folder) for step in over_stdio]
+Way = tuple[tuple[str, ...], Sequence[Step]]
+
+
+async def _inspect(what: str, stdio: Way, http: Way, folder: Path) -> tuple[StepRun, ...]:
+    """Commands and their steps over stdio and then over HTTP, with one home each."""
+    runs = [await _run(what, "stdio", stdio[0], step, folder) for step in stdio[1]]
     port = free_port()
-    serve = (*command, "--transport", "http", "--port", str(port))
+    serve = (*http[0], "--transport", "http", "--port", str(port))
     environment = server_environment(folder / f"{what}-http")
     async with serving(serve, port=port, environment=environment, log=folder / f"{what}.log"):
-        runs += [await _run(what, "http", (f"http://127.0.0.1:{port}/mcp",), step, folder) for step in over_http]
+        runs += [await _run(what, "http", (f"http://127.0.0.1:{port}/mcp",), step, folder) for step in http[1]]
     return tuple(runs)
 
 
