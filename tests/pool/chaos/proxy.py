@@ -66,13 +66,14 @@ class Proxy:
 
     async def _relay(self, client: ByteStream) -> None:
         gate = self._gate
-        try:
+        async with client:
             await gate.is_open.wait()
-            async with client, await anyio.connect_tcp(*self._target) as server, anyio.create_task_group() as tasks:
-                tasks.start_soon(self._copy, client, server, gate, tasks)
-                tasks.start_soon(self._copy, server, client, gate, tasks)
-        except* (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
-            pass
+            try:
+                async with await anyio.connect_tcp(*self._target) as server, anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._copy, client, server, gate, tasks)
+                    tasks.start_soon(self._copy, server, client, gate, tasks)
+            except* (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
+                pass
 
     async def _copy(self, source: ByteStream, drain: ByteStream, gate: _Gate, tasks: TaskGroup) -> None:
         try:
