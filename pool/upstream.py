@@ -16,6 +16,7 @@ from pool.keeper import Keeper
 from pool.request import Passed, Request, is_read
 from pool.shelf import Shelf
 from pool.spec import GroupSpec
+from pool.trace_context import with_trace
 from pool.wire.asker import HOST, Asker
 from pool.wire.failures import Refusal
 from pool.workshop import Workshop
@@ -63,7 +64,7 @@ class Upstream:
         """`tool` is that of a `tools/call`, where it is known already. Raises errors of ours, and `Refusal`."""
         kind, headers, may_repeat = method, None, is_read(method)
         give_up_at = math.inf if timeout_seconds is None else anyio.current_time() + timeout_seconds
-        params = without_ours(params)
+        params = with_trace(without_ours(params))
         if method == "tools/call":
             name = params.get("name")
             kind = name if isinstance(name, str) else ""
