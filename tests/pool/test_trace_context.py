@@ -21,11 +21,12 @@ async def test_the_server_sees_the_present_span_as_its_parent() -> None:
     puppets = Puppets()
     async with open_puppets(puppets, [group()]) as pool:
         with trace.use_span(NonRecordingSpan(SPAN)):
-            params = {"name": "read", "_meta": {"traceparent": OF_THE_CLIENT, "other": 1}}
+            given: dict[str, Any] = {"traceparent": OF_THE_CLIENT, "other": 1}
+            params = {"name": "read", "_meta": given}
             await pool.request("one", "tools/call", params, principal=LOCAL)
         (meta,) = metas(puppets.at(0))
         assert (meta["traceparent"], meta["other"]) == (PARENT, 1)
-        assert params["_meta"]["traceparent"] == OF_THE_CLIENT
+        assert given["traceparent"] == OF_THE_CLIENT
 
 
 async def test_without_a_span_what_the_client_sent_goes_on_and_nothing_is_made_up() -> None:
