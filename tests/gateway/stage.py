@@ -69,7 +69,7 @@ class Answers:
         )
 
     async def roots(self, context: Any) -> types.ListRootsResult:
-        return types.ListRootsResult(roots=[types.Root(uri=f"file:///{self.name}")])
+        return types.ListRootsResult(roots=[types.Root.model_validate({"uri": f"file:///{self.name}"})])
 
     async def log(self, params: types.LoggingMessageNotificationParams) -> None:
         self.heard.append(params)

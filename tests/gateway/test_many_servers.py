@@ -92,7 +92,7 @@ async def test_a_server_that_answers_late_is_told_as_a_changed_list(settings: Se
     groups = (quick("late", raw("modern")), quick("up", InProcessSpec(upstream.server.lowlevel)))
     every = Options(list_all=True)
     async with (
-        gateway(settings, *groups, options=every, listing_seconds=0.0) as (front, _),
+        gateway(settings, *groups, options=every, limits=Limits(listing_seconds=0)) as (front, _),
         client(front, MODERN) as it,
     ):
         with anyio.fail_after(30):

@@ -1,5 +1,6 @@
 """Every feature in each of the four pairs of eras: the table of `docs/gateway.md`, a cell a test."""
 
+from functools import partial
 from typing import Any
 
 import anyio
@@ -91,11 +92,11 @@ async def test_arguments_are_completed(upstream: Upstream, settings: Settings, p
 async def test_progress_is_told_to_whoever_asked(upstream: Upstream, settings: Settings, pair: str) -> None:
     heard: list[tuple[float, float | None, str | None]] = []
 
-    async def progress(done: float, total: float | None, message: str | None) -> None:
-        heard.append((done, total, message))
+    async def tell(progress: float, total: float | None, message: str | None) -> None:
+        heard.append((progress, total, message))
 
     async with passed(upstream.server, pair, settings) as (client, _):
-        result = await client.call_tool("up_count", {"to": 3}, progress_callback=progress)
+        result = await client.call_tool("up_count", {"to": 3}, progress_callback=tell)
 
     assert text(result) == "counted"
     assert heard == [(1.0, 3.0, "step 1"), (2.0, 3.0, "step 2"), (3.0, 3.0, "step 3")]
@@ -104,7 +105,7 @@ async def test_progress_is_told_to_whoever_asked(upstream: Upstream, settings: S
 async def test_cancelling_reaches_the_server(upstream: Upstream, settings: Settings, pair: str) -> None:
     async with passed(upstream.server, pair, settings, **Answers().options()) as (client, _):
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(client.call_tool, "up_wait", {})
+            tasks.start_soon(partial(client.call_tool, "up_wait"))
             with anyio.fail_after(10):
                 await upstream.waiting.wait()
             tasks.cancel_scope.cancel()
@@ -166,7 +167,7 @@ async def test_log_messages_come_at_the_level_that_the_client_wants(
     upstream: Upstream, settings: Settings, pair: str
 ) -> None:
     answers = Answers()
-    modern = {"log_level": "warning"} if pair.startswith(MODERN) else {}
+    modern: dict[str, Any] = {"log_level": "warning"} if pair.startswith(MODERN) else {}
     async with passed(upstream.server, pair, settings, **answers.options(), **modern) as (client, _):
         if not modern:
             await client.session.send_request(

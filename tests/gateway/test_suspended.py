@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import anyio
@@ -112,7 +113,7 @@ async def test_only_so_many_calls_wait_for_one_caller(upstream: Upstream, settin
 async def test_a_client_that_leaves_for_good_ends_the_call(upstream: Upstream, settings: Settings) -> None:
     async with asking(upstream, settings) as (client, front):
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(client.call_tool, "up_wait", {})
+            tasks.start_soon(partial(client.call_tool, "up_wait"))
             with anyio.fail_after(10):
                 await upstream.waiting.wait()
             tasks.cancel_scope.cancel()

@@ -1,7 +1,7 @@
 """A server that does everything there is to pass on, in either era: the same tool asks as its era asks."""
 
 import warnings
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import mcp_types as types
@@ -68,14 +68,16 @@ class Upstream:
                 await anyio.sleep_forever()
             finally:
                 self.cancelled.set()
+            return "nobody stopped it"
 
         @tool
         async def tell(ctx: Context) -> str:
             """Say something beside the answer, softly and aloud."""
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the SDK says that 2026-07-28 would rather have no log
-                await ctx.session.send_log_message("debug", "softly", related_request_id=ctx.request_id)
-                await ctx.session.send_log_message("warning", "aloud", related_request_id=ctx.request_id)
+                log = cast("Any", ctx.session).send_log_message
+                await log("debug", "softly", related_request_id=ctx.request_id)
+                await log("warning", "aloud", related_request_id=ctx.request_id)
             return "told"
 
         @tool
@@ -113,7 +115,7 @@ class Upstream:
             answer = await _asked(ctx, "name", asked, types.ElicitResult)
             if isinstance(answer, types.InputRequiredResult):
                 return answer
-            return f"{answer.action} {(answer.content or {}).get('name')}"
+            return f"{answer.action} {_name(answer)}"
 
         @tool
         async def ask_twice(ctx: Context) -> str | types.InputRequiredResult:
@@ -126,7 +128,7 @@ class Upstream:
                 return types.InputRequiredResult(input_requests={"name": asked}, request_state=" ".join(names))
             first = await _asked(ctx, "name", asked, types.ElicitResult)
             second = await _asked(ctx, "name", asked, types.ElicitResult)
-            return f"{(first.content or {}).get('name')} and {(second.content or {}).get('name')}"
+            return f"{_name(first)} and {_name(second)}"
 
         @tool
         async def sample(ctx: Context) -> str | types.InputRequiredResult:
@@ -185,4 +187,8 @@ async def _asked(ctx: Context, key: str, request: Any, result: type[Any]) -> Any
 
 def _names(ctx: Context) -> list[str]:
     answer = (ctx.input_responses or {}).get("name")
-    return [str((answer.content or {})["name"])] if isinstance(answer, types.ElicitResult) else []
+    return [_name(answer)] if isinstance(answer, types.ElicitResult) else []
+
+
+def _name(answer: types.ElicitResult) -> str:
+    return str((answer.content or {}).get("name"))
