@@ -1,5 +1,6 @@
 """The server that the official suite knows: `python -m tests.conformance.everything PORT` serves it on loopback, over
-HTTP and beside it WebSocket; without a port it speaks on standard input and output.
+HTTP and beside it WebSocket; without a port it speaks on standard input and output. With a further word `handshake` it
+does so as a server of before 2026-07-28.
 
 It is built and served by the kit like every server of ours, so that what the suite finds is true of all of them.
 """
@@ -11,10 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import uvicorn
+
 from kit.author import Server
-from kit.serve import run, serve_http, serve_stdio
+from kit.serve import http_app, run, serve_http, serve_stdio
 from stoa.settings import Settings
 from tests.conformance import everything_asking, everything_content, everything_rounds
+from tests.pool.servers.legacy_http import only_legacy
 
 __all__ = ["create"]
 
@@ -84,10 +88,13 @@ def _install_completion(server: Server) -> None:
         return [word for word in ("paris", "park", "party") if word.startswith(prefix)]
 
 
-def main(port: int | None) -> None:
+def main(port: int | None, *, only_handshake: bool) -> None:
     settings = Settings.load(os.environ, default_home=Path(tempfile.gettempdir()) / "stoa-everything")
     server = create(settings)
-    if port is None:
+    if port is not None and only_handshake:
+        app = http_app({server.name: server}, settings=settings, host="127.0.0.1", at_root=True)
+        uvicorn.run(only_legacy(app), host="127.0.0.1", port=port, log_level="warning")
+    elif port is None:
         run(lambda: serve_stdio(server), settings=settings)
     else:
         run(
@@ -97,4 +104,4 @@ def main(port: int | None) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else None)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else None, only_handshake="handshake" in sys.argv)

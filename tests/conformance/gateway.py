@@ -27,16 +27,18 @@ class Way:
     """How the gateway reaches the server. `port` is where that is served, for what is not started by the gateway."""
 
     name: str
+    is_handshake: bool = False
+    """The server is one of before 2026-07-28."""
 
     def entry(self, port: int | None, home: Path) -> Mapping[str, JsonValue]:
         """What `mcp.json` says of it."""
         if port is None:
             own: dict[str, JsonValue] = {"PYTHONPATH": str(ROOT), "STOA_HOME": str(home)}
             return {"command": sys.executable, "args": ["-m", EVERYTHING], "env": own}
-        return {"url": f"http://127.0.0.1:{port}/mcp" if self.name == "http" else f"ws://127.0.0.1:{port}/mcp/ws"}
+        return {"url": f"ws://127.0.0.1:{port}/mcp/ws" if self.name == "ws" else f"http://127.0.0.1:{port}/mcp"}
 
 
-WAYS: Final = (Way("stdio"), Way("http"), Way("ws"))
+WAYS: Final = (Way("stdio"), Way("http"), Way("ws"), Way("http session", is_handshake=True))
 
 
 async def command(way: Way, folder: Path, *, upstream: int | None) -> tuple[str, ...]:

@@ -169,7 +169,7 @@ def show(run: SuiteRun) -> str:
     beside = [scenario for scenario in run.scenarios if scenario.name not in required]
     good = sum(not scenario.failures and scenario.passed > 0 for scenario in scored)
     checks = sum(scenario.passed for scenario in scored)
-    lines = [f"{run.what:21} {run.revision}  required {good}/{len(required)} scenarios, {checks} checks passed"]
+    lines = [f"{run.what:25} {run.revision}  required {good}/{len(required)} scenarios, {checks} checks passed"]
     lines += [f"  FAILED {complaint}" for complaint in run.complaints]
     failing = [scenario.name for scenario in beside if scenario.failures]
     lines.append(f"  not scored: {len(beside) - len(failing)}/{len(beside)} pass" + _names(failing))

@@ -60,10 +60,12 @@ def check(said: dict[str, Any], *, beside: Sequence[str] = ()) -> None:
 
 
 @asynccontextmanager
-async def everything(folder: Path) -> AsyncGenerator[int]:
+async def everything(folder: Path, *words: str) -> AsyncGenerator[int]:
     port = free_port()
     environment = server_environment(folder / "everything")
-    async with serving((*EVERYTHING, str(port)), port=port, environment=environment, log=folder / "everything.log"):
+    async with serving(
+        (*EVERYTHING, str(port), *words), port=port, environment=environment, log=folder / "everything.log"
+    ):
         yield port
 
 
@@ -83,5 +85,6 @@ async def test_the_gateway_over_stdio(old_python: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
 async def test_the_gateway_over_http(old_python: str, tmp_path: Path, way: Way) -> None:
-    async with everything(tmp_path) as upstream, gateway(way, tmp_path, upstream=upstream) as url:
+    words = ["handshake"] if way.is_handshake else []
+    async with everything(tmp_path, *words) as upstream, gateway(way, tmp_path, upstream=upstream) as url:
         check(await went_through(old_python, (url,), tmp_path), beside=["stoa://servers"])
