@@ -186,3 +186,24 @@ async def test_a_result_that_fails_in_the_gateway_does_not_break_a_foreign_tools
     assert result.is_error
     assert result.structured_content is None
     assert isinstance(result, types.CallToolResult)
+
+
+async def test_a_gateway_can_stand_behind_a_gateway_and_no_circle_is_endless(
+    settings: Settings, upstream: Upstream
+) -> None:
+    up = quick("up", InProcessSpec(upstream.server.lowlevel))
+    async with (
+        gateway(settings, up) as (inner, _),
+        gateway(settings, quick("in", InProcessSpec(inner.lowlevel))) as (outer, pool),
+        client(outer, MODERN) as it,
+    ):
+        names = {tool.name for tool in (await it.list_tools()).tools}
+        result = await it.call_tool("in_up_who", {})
+        read = await it.read_resource("note://first")
+        await pool.reconfigure([quick("in", InProcessSpec(outer.lowlevel))])
+        with anyio.fail_after(20), pytest.raises(MCPError, match="passed through 5 servers"):
+            await it.read_resource("note://first")
+
+    assert "in_up_who" in names
+    assert text(result) == "local of default, 1 hops"
+    assert read.contents[0].text == "first of default"  # type: ignore[union-attr]  # it is text
