@@ -20,6 +20,7 @@ from gateway.shapes import for_client, own_result
 from gateway.view import Listed
 from kit.call import Call, current_call
 from kit.failures import failed_result, protocol_error, unknown
+from pool.verdict import after_refusal
 from pool.wire.failures import Refusal
 from stoa.errors import BadInput, NotFound, StoaError, Unavailable
 
@@ -101,8 +102,10 @@ class Relay:
         try:
             self._access.require(call.principal, tool.server)
             result = await self._send(client, call, tool.server, "tools/call", params, "name", tool.info.ref.tool)
-        except StoaError as error:
-            failed = failed_result(error)
+        except (StoaError, Refusal) as error:
+            if isinstance(error, Refusal) and error.status is None:
+                raise  # an error of the protocol that the server itself has chosen
+            failed = failed_result(_as_ours(error, f"{tool.server}.{tool.info.ref.tool}", tool.server))
             if tool.info.output_schema is not None and not self._access.is_told(tool.server):
                 # Clients check it against the tool's own schema, which knows nothing of our failures.
                 del failed["structuredContent"]
@@ -245,6 +248,10 @@ def _one_page(params: Mapping[str, Any]) -> None:
     """Lists are whole: no cursor is ever handed out, so none can come back."""
     if params.get("cursor") is not None:
         raise BadInput("The cursor does not belong to this list.", hint="Leave it out.")
+
+
+def _as_ours(error: StoaError | Refusal, what: str, server: str) -> StoaError:
+    return after_refusal(error, what, server=server) if isinstance(error, Refusal) else error
 
 
 def _error(refusal: Refusal, *, is_modern: bool) -> MCPError:

@@ -1,11 +1,13 @@
 """Where there are too many tools to show a model: three tools that find, describe and call the others."""
 
 import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
 import anyio
 import anyio.to_thread
+from anyio.abc import TaskGroup
 
 from gateway.names import OWN_TOOLS
 from gateway.options import Options
@@ -17,6 +19,8 @@ from stoa.embedder import Embedder
 from stoa.errors import BadInput, NotFound
 
 __all__ = ["DEFAULT_LIMIT", "MAX_LIMIT", "Search"]
+
+log = logging.getLogger(__name__)
 
 DEFAULT_LIMIT: Final = 10
 MAX_LIMIT: Final = 50
@@ -89,10 +93,12 @@ _CALL: Final[dict[str, Any]] = {
 
 
 class Search:
-    """State: an index of the tools of the last view that was searched."""
+    """State: an index of the tools of the last view that was searched. With an embedder, vectors are made beside the
+    searches; until they are there, words decide."""
 
-    def __init__(self, options: Options, *, embedder: Embedder | None = None) -> None:
+    def __init__(self, options: Options, *, tasks: Callable[[], TaskGroup], embedder: Embedder | None = None) -> None:
         self._options = options
+        self._tasks = tasks
         self._index = ToolIndex((), embedder=embedder)
         self._indexed: tuple[Listed, ...] = ()
         self._lock = anyio.Lock()
@@ -141,11 +147,19 @@ class Search:
                 tools = [findable(tool.name, _said(tool), tool.info.input_schema) for tool in whole]
                 self._index = await anyio.to_thread.run_sync(self._index.updated, tools)
                 self._indexed = whole
-                while self._index.missing:
-                    await anyio.to_thread.run_sync(self._index.embed_missing, EMBED_AT_ONCE)
+                if self._index.missing:
+                    self._tasks().start_soon(self._embed, self._index)
             index = self._index
         found = await anyio.to_thread.run_sync(index.search, query, limit)
         return [whole[each.position] for each in found]
+
+    async def _embed(self, index: ToolIndex) -> None:
+        """Make the vectors, a few at a time, for as long as the index is in use."""
+        try:
+            while index is self._index and await anyio.to_thread.run_sync(index.embed_missing, EMBED_AT_ONCE):
+                pass
+        except Exception:
+            log.exception("tools are searched by words only: vectors cannot be made")
 
 
 def _find(name: str, visible: Sequence[Listed]) -> Listed:

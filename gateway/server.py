@@ -88,7 +88,7 @@ class Gateway:
         self.offers = Offers(
             pool, options, tasks=self._running, on_late=self._lists_changed, listing_seconds=limits.listing_seconds
         )
-        self._search = Search(options, embedder=embedder)
+        self._search = Search(options, tasks=self._running, embedder=embedder)
         self.suspended = Suspended(self._running, limits)
         access = Access(self._is_told)
         about = ServersResource(pool, self.offers, clock=clock)

@@ -1,6 +1,7 @@
 """Too many tools to show: they are found, described and called by three others."""
 
 import json
+from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
@@ -11,7 +12,7 @@ from pool.spec import InProcessSpec
 from stoa.settings import Settings
 from tests.gateway.stage import ERAS, MODERN, Answers, client, gateway
 from tests.gateway.upstream import Upstream
-from tests.pool.stage import quick
+from tests.pool.stage import quick, until
 
 FEW = Options(search_above=3, pinned=("up_who",))
 
@@ -96,3 +97,29 @@ async def test_with_list_all_everything_is_listed(settings: Settings, upstream: 
 
 def _structured(result: Any) -> dict[str, Any]:
     return cast("dict[str, Any]", result.structured_content)
+
+
+class Slow:
+    """An embedder that knows two meanings; `made` is how many texts it was given."""
+
+    name = "slow"
+    dimension = 2
+
+    def __init__(self) -> None:
+        self.made = 0
+
+    def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        self.made += len(texts)
+        return [(1.0, 0.0) if "workplace" in text or "roots" in text else (0.0, 1.0) for text in texts]
+
+
+async def test_meaning_helps_as_soon_as_there_are_vectors(settings: Settings, upstream: Upstream) -> None:
+    pytest.importorskip("numpy")
+    up = quick("up", InProcessSpec(upstream.server.lowlevel))
+    embedder = Slow()
+    async with gateway(settings, up, options=FEW, embedder=embedder) as (front, _), client(front, MODERN) as it:
+        await it.call_tool("search_tools", {"query": "workplace"})
+        await until(lambda: embedder.made >= 12)
+        found = await it.call_tool("search_tools", {"query": "workplace", "limit": 1})
+
+    assert _structured(found)["tools"][0]["name"] == "up_roots"
