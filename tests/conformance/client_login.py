@@ -7,7 +7,7 @@ from typing import Any, Final
 import httpx2
 
 from pool.login.auth import Logins
-from pool.login.flow import log_in, log_in_as_machine
+from pool.login.flow import log_in
 from pool.login.tokens import TokenFolder
 from pool.spec import HttpSpec, LoginSpec
 
@@ -27,17 +27,12 @@ class Person:
             client_id=context.get("client_id", ""),
             client_secret=context.get("client_secret", ""),
             metadata_url=CLIENT_METADATA,
-            is_machine="client-credentials" in context.get("name", ""),
         )
         self.spec = HttpSpec(url, login=login)
 
     async def log_in(self) -> None:
         """Raises what the login raises."""
-        if self.spec.login.is_machine:
-            grant = await log_in_as_machine(self.spec)
-        else:
-            grant = await log_in(self.spec, show=_agree, before=self._tokens.read(self.spec.url))
-        self._tokens.write(grant)
+        self._tokens.write(await log_in(self.spec, show=_agree, before=self._tokens.read(self.spec.url)))
 
 
 async def _agree(url: str) -> None:
