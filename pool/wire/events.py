@@ -38,12 +38,13 @@ class EventParser:
 
     def feed(self, chunk: bytes) -> list[Event]:
         """The events that this completes. Raises `EventIsTooBig`."""
+        # A \r at the end of the piece before is the end of a line now that no \n follows it. Nothing else of what is open
+        # is looked at again: a server may send a large line byte by byte.
+        ends = self._open.endswith(b"\r")
         self._open += chunk
-        if b"\n" not in chunk and b"\r" not in chunk:
+        if not ends and b"\n" not in chunk and b"\r" not in chunk:
             self._check(len(self._open))
-            # A \r at the end of the piece before is the end of a line now that no \n follows it.
-            if b"\r" not in self._open[: len(self._open) - len(chunk)]:
-                return []
+            return []
         lines = bytes(self._open).splitlines(keepends=True)
         # Without an end, or with a \r that a \n may follow, it is not over yet.
         last = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""

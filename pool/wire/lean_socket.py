@@ -19,8 +19,12 @@ from stoa.wire import MAX_MESSAGE_BYTES
 __all__ = ["Broken", "LeanAnswer", "LeanSocket"]
 
 MAX_HEAD_BYTES: Final = 2**16
+MAX_ASIDE_BYTES: Final = 2**19
+"""What may come after the head without a byte of the body in it: chunk extensions, trailers."""
 HIGH_WATER_BYTES: Final = 2**20
 """Events that nobody has taken yet; beyond it the socket is not read."""
+EVENT_BYTES: Final = 200
+"""What an event costs beside its text."""
 LINGER_SECONDS: Final = 1.0
 PEER_GONE_MS: Final = 20_000
 """What has been sent and is not acknowledged for so long breaks the connection, where the system can do that."""
@@ -43,7 +47,7 @@ class LeanAnswer:
     def __init__(self, socket: "LeanSocket") -> None:
         self._socket = socket
         self._waiter: asyncio.Future[None] | None = None
-        self._body: list[bytes] = []
+        self._body = bytearray()
         self._unread = 0
         self._parser: EventParser | None = None
         self._events: deque[Event] = deque()
@@ -67,14 +71,14 @@ class LeanAnswer:
             await self._wait()
 
     def body(self) -> bytes:
-        return self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        return bytes(self._body)
 
     async def events(self) -> AsyncIterator[Event]:
         """Events as they come, until the stream ends. Raises `Broken` and `EventIsTooBig`."""
         while True:
             while self._events:
                 event = self._events.popleft()
-                self._unread -= len(event.data)
+                self._unread -= len(event.data) + EVENT_BYTES
                 yield event
             self._socket.read_on()
             if self.error is not None:
@@ -115,16 +119,14 @@ class LeanAnswer:
             self.wake()
 
     def take(self, chunk: bytes) -> None:
-        self._unread += len(chunk)
         if self._parser is None:
-            self._body.append(chunk)
-            if self._unread > MAX_MESSAGE_BYTES:
+            self._body += chunk
+            if len(self._body) > MAX_MESSAGE_BYTES:
                 raise Broken(f"it is larger than {MAX_MESSAGE_BYTES >> 20} MiB")
             return
-        self._unread -= len(chunk)
         for event in self._parser.feed(chunk):
             self._events.append(event)
-            self._unread += len(event.data)
+            self._unread += len(event.data) + EVENT_BYTES
         if self._events:
             self.wake()
             if self._unread > HIGH_WATER_BYTES:
@@ -145,6 +147,7 @@ class LeanSocket(asyncio.Protocol):
         self._parser: httptools.HttpResponseParser | None = None
         self._answer: LeanAnswer | None = None
         self._head_bytes = 0
+        self._aside_bytes = 0
         self._has_head = False
         self.keeps = False
         self._lingering: asyncio.TimerHandle | None = None
@@ -169,7 +172,7 @@ class LeanSocket(asyncio.Protocol):
         """Take what comes from now on for one answer."""
         self._answer = answer = LeanAnswer(self)
         self._parser = httptools.HttpResponseParser(self)
-        self._head_bytes, self._has_head, self.keeps = 0, False, False
+        self._head_bytes, self._aside_bytes, self._has_head, self.keeps = 0, 0, False, False
         self.requests += 1
         return answer
 
@@ -238,6 +241,7 @@ class LeanSocket(asyncio.Protocol):
             return
         if not self._has_head:
             self._head_bytes += len(data)
+        self._aside_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserCallbackError as error:
@@ -250,6 +254,8 @@ class LeanSocket(asyncio.Protocol):
         else:
             if not self._has_head and self._head_bytes > MAX_HEAD_BYTES:
                 self._fail(Broken(f"its head is larger than {MAX_HEAD_BYTES >> 10} KiB"))
+            elif self._aside_bytes > MAX_ASIDE_BYTES and not answer.is_complete:
+                self._fail(Broken("it goes on and says nothing"))
 
     def eof_received(self) -> bool:
         answer = self._answer
@@ -279,7 +285,7 @@ class LeanSocket(asyncio.Protocol):
             self._answer.reason = status.decode("latin-1")[:100]
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._answer is not None:
+        if self._answer is not None and not self._has_head:  # what comes after the body is of no use to us
             headers, key = self._answer.headers, name.decode("latin-1").lower()
             text = value.decode("latin-1").strip()
             # Set-Cookie is the one header that cannot be joined by commas.
@@ -298,6 +304,7 @@ class LeanSocket(asyncio.Protocol):
         answer.has_head()
 
     def on_body(self, body: bytes) -> None:
+        self._aside_bytes = 0
         if self._answer is not None:
             self._answer.take(body)
 

@@ -1,5 +1,6 @@
 """Server-sent events: the same events however the bytes are cut."""
 
+import time
 from itertools import pairwise
 
 import pytest
@@ -43,3 +44,13 @@ def test_an_event_over_the_limit_is_refused(text: bytes) -> None:
 def test_many_events_together_may_be_larger_than_the_limit() -> None:
     parser = EventParser(max_bytes=100)
     assert len(parser.feed(b"data: " + b"x" * 80 + b"\n\n") * 50) == 50
+
+
+def test_a_large_line_that_comes_byte_by_byte_is_not_looked_at_again_and_again() -> None:
+    parser = EventParser()
+    parser.feed(b"data: " + b"x" * 4_000_000)
+    started = time.perf_counter()
+    for _ in range(20_000):
+        parser.feed(b"x")
+    assert len(parser.feed(b"\n\n")[0].data) == 4_020_000
+    assert time.perf_counter() - started < 2  # it was a minute

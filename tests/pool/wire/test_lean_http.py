@@ -372,3 +372,17 @@ def test_an_answer_is_the_same_however_its_bytes_are_cut(whole: bytes, data: st.
     cuts = [0, *sorted(data.draw(st.lists(st.integers(0, len(whole))))), len(whole)]
     pieces = [whole[a:b] for a, b in pairwise(cuts)]
     assert _parse(pieces) == _parse([whole])
+
+
+async def test_memory_does_not_grow_with_what_stands_beside_the_body() -> None:
+    beside = [b"5" + b";x=" + b"y" * 2**16, b"0\r\n" + b"x: y\r\n" * 10_000, b"0\r\nx: " + b"y" * 2**16]
+    for endless in beside:
+
+        async def script(exchange: Exchange, endless: bytes = endless) -> None:
+            await exchange.say(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + endless)
+            while True:
+                await exchange.say(b"y: z\r\n" * 10_000 if endless.endswith(b"\n") else b"y" * 2**16)
+
+        async with scripted(script) as address, connected(HttpSpec(f"http://{address}/")) as one:
+            with pytest.raises(Lost, match="says nothing"):
+                await ask(one)
