@@ -33,10 +33,11 @@ async def ask(group: Group, request: Request) -> Passed:
     group.retries.deposit(asked)
     relay = Relay(request.progress) if request.progress is not None else None
     give_up_at = request.give_up_at
-    tried: tuple[str, ...] = ()
-    number = 1
+    request.tried = ()
     kind: Kind = "first"
     while True:
+        tried = request.tried
+        number = len(tried) + 1
         decision = group.take(key=request.key, avoid=tried, prefer=None if tried else request.prefer)
         if decision is None:
             waiting = group.wait(key=request.key, avoid=tried, prefer=None if tried else request.prefer)
@@ -62,14 +63,14 @@ async def ask(group: Group, request: Request) -> Passed:
         except (Lost, Refusal, Late) as failure:
             asked = clock.monotonic()
             seconds -= asked - sent
-            if seconds <= 0.0 or not _may_try_again(group, request, failure, number):
+            if seconds <= 0.0 or not _may_try_again(group, request, failure):
                 raise _verdict(group, request, failure) from failure
         if give_up_at == math.inf:
             give_up_at = anyio.current_time() + seconds
-        tried, number, kind = (*tried, decision.member), number + 1, "retry"
+        kind = "retry"
         group.counts.retries += 1
         if relay is not None:
-            await relay.lead(number)
+            await relay.lead(len(request.tried) + 1)
 
 
 async def in_time(preparation: Awaitable[T], give_up_at: float, *, what: str) -> T:
@@ -81,9 +82,9 @@ async def in_time(preparation: Awaitable[T], give_up_at: float, *, what: str) ->
     )
 
 
-def _may_try_again(group: Group, request: Request, failure: Failure, number: int) -> bool:
+def _may_try_again(group: Group, request: Request, failure: Failure) -> bool:
     return (
-        number < group.spec.policy.retry.attempts
+        len(request.tried) < group.spec.policy.retry.attempts
         and is_worth_another(failure, may_repeat=request.may_repeat)
         and not group.is_closed
         and group.retries.try_spend(group.workshop.clock.monotonic())

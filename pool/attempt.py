@@ -47,12 +47,13 @@ async def attempt(
     )
     shop.ring.add(record)
     started = shop.clock.monotonic()
+    request.tried = (*request.tried, decision.member)
     outcome: Outcome = "cancelled"
     replica = group.replica(decision.member)
     life = replica.life if replica is not None else None
     try:
         if replica is None or life is None or life.connection is None:
-            # It went away between being handed over and now; of that the balancer is told by others.
+            # It went away between being handed over and now.
             raise Lost("", sent=False)  # noqa: TRY301 - counted and traced below, like any other loss
         connection = life.connection
         params = group.identity.sign(
@@ -73,7 +74,7 @@ async def attempt(
         record.wrong = f"no answer within {seconds:g} s"
         raise Late(seconds, connection.explain())
     except Lost as loss:
-        outcome = "failed" if life is not None else "cancelled"
+        outcome = "failed" if loss.sent else "not_sent"
         record.wrong = loss.reason or "it went away"
         raise
     except Refusal as refusal:
@@ -85,7 +86,9 @@ async def attempt(
         taken = record.seconds = record.seconds or shop.clock.monotonic() - started
         if outcome != "ok" and replica is not None and not replica.is_ready:
             group.lost(replica)  # before the slot goes to the next
-        group.slots.finish(decision, outcome=outcome, seconds=taken, reason=record.wrong)
+        # Of a replica that was gone before anything was tried, the balancer is told by others.
+        told = outcome if life is not None else "cancelled"
+        group.slots.finish(decision, outcome=told, seconds=taken, reason=record.wrong)
         if replica is not None:
             replica.count(outcome, taken)
             _look(group, replica, is_good=outcome == "ok")

@@ -50,7 +50,8 @@ class Group:
         self._by_name: dict[str, Replica] = {}
         self._leaving: set[Replica] = set()
         self._is_closed = False
-        self._up = 0
+        self._up = self._active = 0
+        """How many replicas are up or coming, and how many there are; spares not counted."""
         self.tasks: TaskGroup | None = None
         self.slots = Slots(spec.policy, max_waiting=spec.max_waiting, clock=workshop.clock, rng=workshop.rng)
         self._take_seats(seats(spec))
@@ -182,9 +183,9 @@ class Group:
         """Have so many replicas up or coming, as far as there are that many."""
         if self._is_closed:
             raise self._closed()
-        if self._up >= count or self._up >= len(self.replicas):
+        if self._up >= min(count, self._active):
             return
-        missing = count - sum(_is_up(replica) for replica in self.replicas if not replica.is_spare)
+        missing = count - self._up
         for replica in self.replicas:
             if replica.is_spare or (missing > 0 and not _is_up(replica)):
                 replica.want()
@@ -325,7 +326,8 @@ class Group:
         return Unavailable(f"The pool that holds the server {self.spec.name!r} is closed.")
 
     def _count_up(self) -> None:
-        self._up = sum(map(_is_up, self.replicas))
+        active = [replica for replica in self.replicas if not replica.is_spare]
+        self._active, self._up = len(active), sum(map(_is_up, active))
 
     def _on_change(self, replica: Replica | None) -> None:
         if replica is not None and replica.name not in self._by_name:

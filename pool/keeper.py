@@ -14,6 +14,8 @@ __all__ = ["Keeper"]
 
 HUNG_AFTER_PROBES: Final = 3
 """A replica that did not answer so many probes in a row is replaced."""
+LOOK_SECONDS: Final = 30.0
+"""Time between two rounds where there are no probes: memory is looked at, and what is away is tried again."""
 LEAST_SECONDS: Final = 0.02
 MOST_SECONDS: Final = 3600.0
 
@@ -26,7 +28,7 @@ class Keeper:
 
     def __init__(self, group: Group) -> None:
         self._group = group
-        self._probed_at = group.workshop.clock.monotonic()
+        self._round_at = group.workshop.clock.monotonic()
 
     def __repr__(self) -> str:
         return f"<Keeper of {self._group.spec.name}: next round in {self.due_in():.1f} s>"
@@ -43,16 +45,10 @@ class Keeper:
         group, now = self._group, self._now
         if not any(replica.is_ready or replica.was_up for replica in group.replicas):
             return MOST_SECONDS
-        due = [self._probed_at + (group.spec.probe_interval_seconds or MOST_SECONDS)]
+        due = [self._round_at + (group.spec.probe_interval_seconds or LOOK_SECONDS)]
         if (at := group.slots.balancer.next_probe_at()) is not None:
             due.append(at)
-        for replica in group.replicas:
-            if (life := replica.life) is None:
-                continue
-            if group.spec.idle_timeout_seconds and not replica.is_busy:
-                due.append(replica.used_at + group.spec.idle_timeout_seconds)
-            if group.spec.max_age_seconds:
-                due.append(life.born_at + group.spec.max_age_seconds)
+        due += [at for replica in group.replicas if (at := replica.due_at()) is not None]
         return min(MOST_SECONDS, max(0.0, min(due) - now))
 
     async def tend(self) -> None:
@@ -60,10 +56,10 @@ class Keeper:
         group, now = self._group, self._now
         if group.is_closed:
             return
-        interval = group.spec.probe_interval_seconds
-        is_round = bool(interval) and now - self._probed_at >= interval
+        probes = group.spec.probe_interval_seconds > 0
+        is_round = now - self._round_at >= (group.spec.probe_interval_seconds or LOOK_SECONDS)
         if is_round:
-            self._probed_at = now
+            self._round_at = now
         for replica in tuple(group.replicas):
             self._judge(replica, with_memory=is_round)
         due = set(group.slots.balancer.due_probes(now))
@@ -72,9 +68,9 @@ class Keeper:
                 if replica.name in due:
                     if group.slots.balancer.start_probe(replica.name, now):
                         tasks.start_soon(self._probe, replica)
-                elif is_round and replica.is_ready:  # ejected or not: one that hangs is found by its probes
+                elif is_round and probes and replica.is_ready:  # ejected or not: one that hangs is found by its probes
                     tasks.start_soon(self._probe, replica)
-                elif is_round and replica.was_up:
+                elif is_round and replica.was_up and replica.phase == "down":
                     replica.want()  # it was up once and could not be started again: perhaps now
 
     def _judge(self, replica: Replica, *, with_memory: bool) -> None:

@@ -13,6 +13,7 @@ from pool.catalogue import ToolInfo
 from pool.offer import fingerprint, read_tools
 from pool.spawning import SpawnGate
 from pool.spec import GroupSpec, MemberSpec, StdioSpec
+from pool.wire.child import LastWords
 from pool.wire.connect import Surroundings
 from pool.wire.connection import Connection
 from pool.wire.failures import Lost, Refusal, first_cause
@@ -31,14 +32,22 @@ class Open(Protocol):
     """How a connection is opened: `pool.wire.connect.open_connection`."""
 
     def __call__(
-        self, spec: MemberSpec, *, server: str, surroundings: Surroundings, grace_seconds: float, on_notice: Notice
+        self,
+        spec: MemberSpec,
+        *,
+        server: str,
+        surroundings: Surroundings,
+        grace_seconds: float,
+        on_notice: Notice,
+        words: LastWords,
     ) -> AbstractAsyncContextManager[Connection]: ...
 
 
 class Life:
     """`connection` is there once it is ready, and stays: whoever has a call on it may ask it what happened.
 
-    `in_flight` are calls that run on it, `version` is the fingerprint of its tools.
+    `in_flight` are calls that run on it, `version` is the fingerprint of its tools, `words` are what a process wrote on
+    stderr.
     """
 
     def __init__(
@@ -62,6 +71,7 @@ class Life:
         self.calls = 0
         self.in_flight = 0
         self.is_stale = False
+        self.words = LastWords(secrets=spec.secrets if isinstance(spec, StdioSpec) else ())
         self._spec = spec
         self._replica = replica
         self._group = group
@@ -131,6 +141,7 @@ class Life:
                             surroundings=self._surroundings,
                             grace_seconds=self._group.stop_grace_seconds,
                             on_notice=self._on_notice,
+                            words=self.words,
                         ) as connection:
                             await self._list(connection)
                             starting.deadline = math.inf

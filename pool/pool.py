@@ -308,9 +308,9 @@ class Pool:
         return self._ring.last(n)
 
     def stderr(self, server: str) -> Mapping[str, tuple[str, ...]]:
-        """The last lines that the processes of a server wrote there, by replica, with secrets masked."""
-        replicas = self._upstream(server).group.replicas
-        return {replica.name: replica.connection.stderr() for replica in replicas if replica.connection is not None}
+        """The last lines that the processes of a server wrote there, by replica, with secrets masked; also of one
+        that did not start, or that has ended."""
+        return {replica.name: lines for replica in self._upstream(server).group.replicas if (lines := replica.stderr())}
 
     # -- another configuration ---------------------------------------------------------------------------------------
 

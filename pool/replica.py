@@ -14,7 +14,7 @@ from anyio.abc import TaskGroup
 
 from pool.catalogue import ToolInfo
 from pool.life import Life, Open
-from pool.recycling import why_idle, why_recycle
+from pool.recycling import jittered, why_idle, why_recycle
 from pool.spawning import SpawnGate
 from pool.spec import GroupSpec, MemberSpec
 from pool.tally import Carried, Outcome, Tally
@@ -66,6 +66,7 @@ class Replica:
         self.closed = anyio.Event()
         self._coming: Life | None = None
         self._lives: set[Life] = set()
+        self._last_words: tuple[str, ...] = ()
         self._surroundings = surroundings
         self._gate = gate
         self._clock = clock
@@ -112,6 +113,11 @@ class Replica:
     def traffic(self) -> tuple[Carried, ...]:
         """Of the connections that live."""
         return tuple(life.connection.traffic for life in self._lives if life.connection is not None)
+
+    def stderr(self) -> tuple[str, ...]:
+        """The last lines of its processes, masked: of the one that ended last, and of those that live."""
+        alive = sorted(self._lives, key=lambda life: life.born_at)
+        return (*self._last_words, *(line for life in alive for line in life.words.lines()))
 
     @property
     def is_busy(self) -> bool:
@@ -170,6 +176,19 @@ class Replica:
             return None
         idle = self._clock.monotonic() - self.used_at
         return why_idle(self.group, idle_seconds=idle, in_flight=1 if self.is_busy else 0)
+
+    def due_at(self) -> float | None:
+        """When, by the clock, it may be time to rest or to be replaced."""
+        if self.life is None or not self.is_ready or self._coming is not None:
+            return None
+        due: list[float] = []
+        if self.group.idle_timeout_seconds and not self.is_spare:
+            since = self._clock.monotonic() if self.is_busy else self.used_at
+            due.append(since + self.group.idle_timeout_seconds)
+        if self.group.max_age_seconds:
+            old_at = self.life.born_at + jittered(self.group.max_age_seconds, self._share)
+            due.append(max(old_at, self._recycle_at))
+        return min(due, default=None)
 
     def recycle(self, reason: str, *, is_hung: bool = False) -> None:
         """Start a successor; when it is ready, new calls go there, and the old connection ends once it is drained.
@@ -233,6 +252,7 @@ class Replica:
             error = await life.run(lambda: self._ready(life), lambda: self._leaving(life))
         finally:
             self._lives.discard(life)
+            self._last_words = life.words.lines() or self._last_words
             if life.connection is not None:
                 self.tally.carried(life.connection.traffic)
             if self._coming is life:
@@ -245,6 +265,7 @@ class Replica:
     def _ready(self, life: Life) -> None:
         old, self.life, self._coming = self.life, life, None
         self.tally.connects += 1
+        self.tally.reconnects += self.was_up
         self.phase, self.error, self.was_up, self.probe_failures = "ready", None, True, 0
         self.used_at = self._clock.monotonic()
         if old is not None:

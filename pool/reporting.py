@@ -155,7 +155,7 @@ def _replica_stats(group: Group, replica: Replica, *, with_memory: bool) -> Repl
         age_seconds=group.workshop.clock.monotonic() - life.born_at if life is not None else None,
         memory_bytes=memory_of_group(pid) if pid is not None else None,
         connects=tally.connects,
-        reconnects=max(0, tally.connects - 1),
+        reconnects=tally.reconnects,
         recycled=tally.recycled,
         starts_failed=tally.starts_failed,
         probes_ok=tally.probes_ok,

@@ -29,7 +29,8 @@ class Request:
     """`what` names it for people: `content.search_documents`. `kind` keeps apart what takes different times.
 
     `may_repeat`: asking twice does no more than asking once. `give_up_at` is anyio's time. `prefer` is the replica to
-    use if it can be used; calls with the same `key` stay together where a server keeps sessions.
+    use if it can be used; calls with the same `key` stay together where a server keeps sessions. `tried` are the
+    replicas that it has been sent to so far, hedges included.
     """
 
     method: str
@@ -45,6 +46,7 @@ class Request:
     give_up_at: float = math.inf
     prefer: str | None = None
     key: str | None = None
+    tried: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,9 @@ class Roster:
     def change(self, groups: Iterable[GroupSpec]) -> Changes:
         """Have these from now on. Raises `BadInput`, and then nothing is changed."""
         new, old = by_name(groups), self.upstreams
+        # Calls on what goes are finished beside those on what comes.
+        going = [upstream.group.spec for name, upstream in old.items() if new.get(name) != upstream.group.spec]
+        self._workshop.surroundings.http.resize(connections([*new.values(), *going]))
         changes = compare({name: upstream.group.spec for name, upstream in old.items()}, new)
         self.upstreams = {name: self._with(old.get(name), spec) for name, spec in new.items()}
         for name, upstream in old.items():

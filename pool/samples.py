@@ -58,7 +58,7 @@ def _of_group(group: Group) -> Iterator[Sample]:
         yield _counter(names.POOL_CIRCUIT_TRIPS, labels, health.ejections)
     yield _counter(names.POOL_PROBES, {**server, "result": "ok"}, total.probes_ok)
     yield _counter(names.POOL_PROBES, {**server, "result": "failed"}, total.probes_failed)
-    yield _counter(names.POOL_RECONNECTS, server, sum(max(0, r.tally.connects - 1) for r in group.every))
+    yield _counter(names.POOL_RECONNECTS, server, total.reconnects)
     yield _counter(names.POOL_RECYCLED, server, total.recycled)
     for direction, messages, count in (
         ("sent", total.sent_messages, total.sent_bytes),

@@ -1,4 +1,4 @@
-"""From raw results to our words: tools, results, resources. Pure; what has not the shape it must have is a `Fault`."""
+"""From raw results to our words: results, resources, completions. Pure; what is not in its right shape is a `Fault`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,11 +9,10 @@ from jsonschema.validators import validator_for
 from jsonschema_specifications import REGISTRY  # pyright: ignore[reportMissingTypeStubs] - it has none
 from pydantic import JsonValue
 
-from pool.catalogue import ToolInfo
 from stoa.errors import Fault
-from stoa.tools import Block, ToolRef, ToolResult
+from stoa.tools import Block, ToolResult
 
-__all__ = ["OutputCheck", "ResourceContent", "completions", "resource_contents", "tool_info", "tool_result"]
+__all__ = ["OutputCheck", "ResourceContent", "completions", "resource_contents", "tool_result"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,25 +23,6 @@ class ResourceContent:
     media_type: str | None
     text: str | None
     data_base64: str | None
-
-
-def tool_info(server: str, tool: Mapping[str, Any]) -> ToolInfo:
-    """A tool out of a list that has been looked through (`lists`)."""
-    hints = _mapping(tool.get("annotations"))
-    read_only = hints.get("readOnlyHint") is True
-    output = tool.get("outputSchema")
-    return ToolInfo(
-        ref=ToolRef(server, tool["name"]),
-        title=_text(tool.get("title")) or _text(hints.get("title")) or tool["name"],
-        description=_text(tool.get("description")) or "",
-        input_schema=_mapping(tool.get("inputSchema")),
-        output_schema=_mapping(cast("object", output)) if isinstance(output, dict) else None,
-        read_only=read_only,
-        # The protocol gives these two a meaning only for tools that write.
-        idempotent=read_only or hints.get("idempotentHint") is True,
-        destructive=not read_only and hints.get("destructiveHint") is not False,
-        open_world=hints.get("openWorldHint") is not False,
-    )
 
 
 def tool_result(result: Mapping[str, Any], *, server: str, protocol: str) -> ToolResult:

@@ -166,8 +166,11 @@ class Child:
                 close()
 
 
-async def start_child(spec: StdioSpec, *, server: str, environ: Mapping[str, str]) -> Child:
-    """Start it. Raises `BadInput` when the command or its folder does not exist, `Unavailable` when it cannot start."""
+async def start_child(
+    spec: StdioSpec, *, server: str, environ: Mapping[str, str], words: LastWords | None = None
+) -> Child:
+    """Start it; what it writes on stderr goes into `words`. Raises `BadInput` when the command or its folder does not
+    exist, `Unavailable` when it cannot start."""
     env = {name: environ[name] for name in INHERITED if name in environ} | dict(spec.env)
     if spec.cwd is not None and not os.path.isdir(spec.cwd):  # noqa: ASYNC240 - one stat, right before a fork
         raise BadInput(
@@ -193,7 +196,7 @@ async def start_child(spec: StdioSpec, *, server: str, environ: Mapping[str, str
         raise BadInput(
             f"The command of the server {server!r} cannot be used: {error}.", hint=f"Correct mcpServers.{server}."
         ) from error
-    return Child(process, words=LastWords(secrets=spec.secrets))
+    return Child(process, words=LastWords(secrets=spec.secrets) if words is None else words)
 
 
 def find_program(command: str, *, path: str | None, cwd: str | None) -> str | None:

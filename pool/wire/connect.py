@@ -10,6 +10,7 @@ import httpx2
 
 from pool.address import header_trouble, url_trouble
 from pool.spec import HttpSpec, InProcessSpec, MemberSpec, SseSpec, StdioSpec, WsSpec
+from pool.wire.child import LastWords
 from pool.wire.connection import Connection
 from pool.wire.failures import Lost, Refusal, first_cause, let_in_hint
 from pool.wire.handshake import shake_hands
@@ -59,13 +60,15 @@ async def open_connection(
     surroundings: Surroundings,
     grace_seconds: float,
     on_notice: OnNotice | None = None,
+    words: LastWords | None = None,
 ) -> AsyncGenerator[Connection]:
     """Connect, shake hands, and keep listening for changes of the lists.
 
     Raises a `StoaError` that says why there is no connection. Enter and leave in the same task. `on_notice` is told
-    what belongs to no request: changed lists, updated resources.
+    what belongs to no request: changed lists, updated resources. `words` gets what a child writes on stderr, also when
+    there comes no connection of it.
     """
-    wire = _wire(spec, server=server, surroundings=surroundings, grace_seconds=grace_seconds)
+    wire = _wire(spec, server=server, surroundings=surroundings, grace_seconds=grace_seconds, words=words)
 
     def told(method: str, params: Mapping[str, Any]) -> None:
         if on_notice is not None:
@@ -86,11 +89,14 @@ async def open_connection(
         raise _explain(cause, spec, server=server, told=wire.explain()) from cause
 
 
-def _wire(spec: MemberSpec, *, server: str, surroundings: Surroundings, grace_seconds: float) -> Wire:
+def _wire(
+    spec: MemberSpec, *, server: str, surroundings: Surroundings, grace_seconds: float, words: LastWords | None
+) -> Wire:
     if isinstance(spec, InProcessSpec):
         return InProcessWire(spec.server)
     if isinstance(spec, StdioSpec):
-        return StdioWire(spec, server=server, environ=surroundings.environ, grace_seconds=grace_seconds)
+        environ = surroundings.environ
+        return StdioWire(spec, server=server, environ=environ, grace_seconds=grace_seconds, words=words)
     _check(spec, server=server)
     if isinstance(spec, HttpSpec):
         return HttpWire(spec, server=server, pool=surroundings.http, auth=surroundings.auth(spec))

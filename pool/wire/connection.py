@@ -85,10 +85,6 @@ class Connection:
         """Messages and bytes so far."""
         return self._wire.traffic
 
-    def stderr(self) -> tuple[str, ...]:
-        """The last lines that a child wrote there, masked."""
-        return self._wire.stderr()
-
     async def request(
         self,
         method: str,

@@ -17,27 +17,25 @@ __all__ = ["FullAnswer", "FullHttp"]
 CONNECT_SECONDS: Final = 10.0
 WRITE_SECONDS: Final = 30.0
 _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError, httpx2.UnsupportedProtocol)
-_TIMEOUT = httpx2.Timeout(connect=CONNECT_SECONDS, read=None, write=WRITE_SECONDS, pool=CONNECT_SECONDS)
+_TIMEOUT = httpx2.Timeout(connect=CONNECT_SECONDS, read=None, write=WRITE_SECONDS, pool=None)
 """Reading has no limit of its own: an answer may take as long as the caller's deadline allows."""
 
 
 class FullHttp:
     """One httpx2 client for all members of a pool, made when first needed."""
 
-    def __init__(self, *, max_connections: int, tls: Callable[[], ssl.SSLContext]) -> None:
-        self._max_connections = max_connections
+    def __init__(self, *, tls: Callable[[], ssl.SSLContext]) -> None:
         self._tls = tls
         self._client: httpx2.AsyncClient | None = None
 
     def __repr__(self) -> str:
-        return f"<FullHttp {self._max_connections} connections, {'open' if self._client else 'not used'}>"
+        return f"<FullHttp {'open' if self._client else 'not used'}>"
 
     def client(self) -> httpx2.AsyncClient:
         if self._client is None:
-            # httpx2's own default keeps 20 connections alive and would reopen the others for each call.
-            limits = httpx2.Limits(
-                max_connections=self._max_connections, max_keepalive_connections=self._max_connections
-            )
+            # httpx2's own default keeps 20 connections alive and would reopen the others for each call. What bounds
+            # them are the slots of the replicas, which another configuration may change; a limit here could not follow.
+            limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
             self._client = httpx2.AsyncClient(
                 limits=limits, timeout=_TIMEOUT, follow_redirects=False, verify=self._tls()
             )
@@ -53,8 +51,6 @@ class FullHttp:
             response = await client.send(request, stream=True, follow_redirects=False, auth=auth)
         except _NOT_SENT as error:
             raise NotSent(_say(error)) from error
-        except httpx2.PoolTimeout as error:
-            raise NotSent("all connections are busy", is_final=False) from error
         except httpx2.TransportError as error:
             raise Broken(_say(error)) from error
         finally:

@@ -132,7 +132,7 @@ class HttpWire(Wire):
     # One exchange.
 
     async def _exchange(self, question: Question, data: bytes, more: str) -> dict[str, Any]:
-        answer = await self._send("POST", more, data)
+        answer = await self._send("POST", more, data, is_held=question.on_notice is not None)
         try:
             if self._session is None and not self.is_modern and (session := answer.headers.get("mcp-session-id")):
                 self._session = session
@@ -266,7 +266,7 @@ class HttpWire(Wire):
 
     # Requests and answers of HTTP.
 
-    async def _send(self, verb: str, more: str, data: bytes) -> Answer:
+    async def _send(self, verb: str, more: str, data: bytes, *, is_held: bool = False) -> Answer:
         if self.protocol is not None:
             more += f"mcp-protocol-version: {self.protocol}\r\n"
         if self._session is not None:
@@ -274,7 +274,7 @@ class HttpWire(Wire):
         if data:
             self.traffic.sent(len(data))
         try:
-            return await self._door.send(verb, more, data)
+            return await self._door.send(verb, more, data, is_held=is_held)
         except Lost as loss:
             if loss.is_final:
                 self.lose(loss.reason)
@@ -318,7 +318,7 @@ class HttpWire(Wire):
         while failures < LISTEN_FAILURES and not self.lost.is_set():
             try:
                 more = header_line("last-event-id", last_id) if last_id is not None else ""
-                answer = await self._send("GET", more, b"")
+                answer = await self._send("GET", more, b"", is_held=True)
             except Lost:
                 return
             finally:

@@ -57,8 +57,8 @@ class HttpDoor:
     def __repr__(self) -> str:
         return f"<HttpDoor {self._spec}{' full' if self.is_full else ''}>"
 
-    async def send(self, verb: str, more: str, data: bytes) -> Answer:
-        """Whoever gets the answer closes it. Raises `Lost`."""
+    async def send(self, verb: str, more: str, data: bytes, *, is_held: bool = False) -> Answer:
+        """Whoever gets the answer closes it. `is_held`: to listen on. Raises `Lost`."""
         if self._cookies:
             more += f"cookie: {'; '.join(f'{name}={value}' for name, value in self._cookies.items())}\r\n"
         try:
@@ -70,7 +70,7 @@ class HttpDoor:
             else:
                 size = f"content-length: {len(data)}\r\n" if verb == "POST" else ""
                 head = f"{verb} {self._path} HTTP/1.1\r\n{self._head}{more}{size}\r\n"
-                answer = await self._pool.lean.send(self._origin, head.encode("latin-1") + data)
+                answer = await self._pool.lean.send(self._origin, head.encode("latin-1") + data, is_held=is_held)
         except NotSent as error:
             if not error.is_final:
                 raise Lost(f"All connections to {self._spec} are busy.", sent=False, is_final=False) from error

@@ -23,6 +23,12 @@ class HttpPool:
     def __repr__(self) -> str:
         return f"<HttpPool {self._max_connections} connections>"
 
+    def resize(self, max_connections: int) -> None:
+        """For so many calls at once from now on."""
+        self._max_connections = max_connections
+        if "lean" in self.__dict__:
+            self.lean.resize(max_connections)
+
     @cached_property
     def tls(self) -> ssl.SSLContext:
         """The one context of the pool; each costs 21 ms of CPU."""
@@ -34,7 +40,7 @@ class HttpPool:
 
     @cached_property
     def full(self) -> FullHttp:
-        return FullHttp(max_connections=self._max_connections, tls=lambda: self.tls)
+        return FullHttp(tls=lambda: self.tls)
 
     async def aclose(self) -> None:
         if "lean" in self.__dict__:

@@ -34,10 +34,15 @@ class NotSent(Exception):
 
 
 class LeanHttp:
-    """The connections of a pool. `tls` gives the one TLS context: making one takes 21 ms of CPU."""
+    """The connections of a pool. `tls` gives the one TLS context: making one takes 21 ms of CPU.
+
+    `max_connections` are for requests; what is held open to listen on comes on top, or listeners would take the
+    connections of the calls.
+    """
 
     def __init__(self, *, max_connections: int, tls: Callable[[], ssl.SSLContext]) -> None:
         self._max_connections = max_connections
+        self._held: set[LeanSocket] = set()
         self._tls = tls
         self._idle: dict[Origin, deque[LeanSocket]] = {}
         self._open = 0
@@ -46,14 +51,22 @@ class LeanHttp:
 
     def __repr__(self) -> str:
         idle = sum(len(sockets) for sockets in self._idle.values())
-        return f"<LeanHttp {self._open}/{self._max_connections} connections, {idle} idle>"
+        held = f", {len(self._held)} held" if self._held else ""
+        return f"<LeanHttp {self._open}/{self._max_connections} connections, {idle} idle{held}>"
 
-    async def send(self, origin: Origin, data: bytes) -> LeanAnswer:
+    def resize(self, max_connections: int) -> None:
+        """Another number from now on; what is open stays open."""
+        self._max_connections = max_connections
+        self._freed.set()
+
+    async def send(self, origin: Origin, data: bytes, *, is_held: bool = False) -> LeanAnswer:
         """Write a request and wait until its answer is there, or begins to stream. Whoever gets it closes it.
 
-        Raises `NotSent` and `Broken`.
+        `is_held`: it is no call, but stays open to listen on. Raises `NotSent` and `Broken`.
         """
-        socket = self._take(origin) or await self._connect(origin)
+        socket = self._take(origin) or await self._connect(origin, is_held=is_held)
+        if is_held:
+            self._held.add(socket)
         answer = socket.start(data)
         try:
             await answer.started()
@@ -82,14 +95,14 @@ class LeanHttp:
             socket.abort()
         return None
 
-    async def _connect(self, origin: Origin) -> LeanSocket:
+    async def _connect(self, origin: Origin, *, is_held: bool) -> LeanSocket:
         scheme, host, port = origin
         loop = asyncio.get_running_loop()
         is_counted = False
         socket = LeanSocket(on_free=lambda socket: self._free(origin, socket), on_closed=self._closed)
         try:
             with anyio.fail_after(CONNECT_SECONDS):
-                while self._open >= self._max_connections and not self._make_room(origin):
+                while not is_held and self._is_full and not self._make_room(origin):
                     self._freed.clear()
                     await self._freed.wait()
                     if (freed := self._take(origin)) is not None:
@@ -116,6 +129,10 @@ class LeanHttp:
             raise
         return socket
 
+    @property
+    def _is_full(self) -> bool:
+        return self._open - len(self._held) >= self._max_connections
+
     def _make_room(self, origin: Origin) -> bool:
         for other, sockets in self._idle.items():
             if sockets and other != origin:
@@ -127,6 +144,7 @@ class LeanHttp:
         if self._is_closed:
             socket.abort()
             return
+        self._held.discard(socket)
         socket.idle_since = asyncio.get_running_loop().time()
         self._idle.setdefault(origin, deque()).append(socket)
         self._freed.set()
@@ -135,6 +153,7 @@ class LeanHttp:
         self._open -= 1
         self._freed.set()
         if socket is not None:
+            self._held.discard(socket)
             for sockets in self._idle.values():
                 if socket in sockets:
                     sockets.remove(socket)

@@ -101,9 +101,6 @@ class Wire(Link, ABC):
     def pid(self) -> int | None:
         return None
 
-    def stderr(self) -> tuple[str, ...]:
-        return ()
-
 
 def _ignore(method: str, params: Mapping[str, Any]) -> None:
     pass

@@ -8,9 +8,10 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from pool.spec import StdioSpec
-from pool.wire.child import Child, start_child
+from pool.wire.child import Child, LastWords, start_child
 from pool.wire.peer import Peer
 from pool.wire.reading import read_object
 from stoa.wire import MAX_MESSAGE_BYTES
@@ -28,8 +29,17 @@ _GONE = (OSError, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedReso
 class StdioWire(Peer):
     """Starts the child on entering and ends it, with everything it started, on leaving."""
 
-    def __init__(self, spec: StdioSpec, *, server: str, environ: Mapping[str, str], grace_seconds: float) -> None:
+    def __init__(
+        self,
+        spec: StdioSpec,
+        *,
+        server: str,
+        environ: Mapping[str, str],
+        grace_seconds: float,
+        words: LastWords | None = None,
+    ) -> None:
         super().__init__()
+        self._words = words
         self._spec = spec
         self._server = server
         self._environ = environ
@@ -70,12 +80,11 @@ class StdioWire(Peer):
     def pid(self) -> int | None:
         return self.child.pid if self.child is not None else None
 
-    def stderr(self) -> tuple[str, ...]:
-        return self.child.words.lines() if self.child is not None else ()
-
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
-        child = self.child = await start_child(self._spec, server=self._server, environ=self._environ)
+        child = self.child = await start_child(
+            self._spec, server=self._server, environ=self._environ, words=self._words
+        )
         # No await from here to the `try`: a cancellation in between would lose the process.
         try:
             async with anyio.create_task_group() as tasks:
@@ -106,25 +115,29 @@ class StdioWire(Peer):
         try:
             while True:
                 chunk = await child.stdout.receive(READ_BYTES)
-                head, newline, rest = chunk.partition(b"\n")
-                while newline:
-                    line = bytes(buffer) + head if buffer else head
-                    buffer.clear()
+                *lines, rest = chunk.split(b"\n")
+                for line in lines:
+                    if buffer:
+                        line = bytes(buffer) + line  # noqa: PLW2901 - the beginning came before
+                        buffer.clear()
                     if len(line) > MAX_MESSAGE_BYTES:
-                        break
+                        return self._lose_too_big()
                     self._take_line(line)
                     if self._noise_run > MAX_NOISE_LINES:
-                        self.lose("It is not an MCP server.")
-                        return
-                    head, newline, rest = rest.partition(b"\n")
-                buffer += head
-                if len(buffer) > MAX_MESSAGE_BYTES or newline:
-                    self.lose(f"It sent a message of more than {MAX_MESSAGE_BYTES >> 20} MiB, which is the limit.")
-                    return
+                        return self.lose("It is not an MCP server.")
+                buffer += rest
+                if len(buffer) > MAX_MESSAGE_BYTES:
+                    return self._lose_too_big()
+                if len(chunk) == READ_BYTES:
+                    # More is there already, so that the next read would not wait: others get their turn.
+                    await checkpoint()
         except _GONE:
             await self._tell_end(child)
         finally:
             await self._drain(child)
+
+    def _lose_too_big(self) -> None:
+        self.lose(f"It sent a message of more than {MAX_MESSAGE_BYTES >> 20} MiB, which is the limit.")
 
     async def _listen(self, child: Child) -> None:
         await child.listen()

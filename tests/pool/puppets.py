@@ -11,6 +11,7 @@ from pool.life import Notice
 from pool.pool import Pool
 from pool.spec import GroupSpec, InProcessSpec, MemberSpec
 from pool.wire.asker import HOST, Asker
+from pool.wire.child import LastWords
 from pool.wire.connect import Surroundings
 from pool.wire.connection import ACKNOWLEDGED, Connection
 from pool.wire.failures import Lost
@@ -65,9 +66,6 @@ class Puppet:
 
     def explain(self) -> str:
         return self.why
-
-    def stderr(self) -> tuple[str, ...]:
-        return (f"puppet {self.number} here",)
 
     def lose(self, why: str = "It fell.") -> None:
         self.why = why
@@ -128,8 +126,16 @@ class Puppets:
 
     @asynccontextmanager
     async def open(
-        self, spec: MemberSpec, *, server: str, surroundings: Surroundings, grace_seconds: float, on_notice: Notice
+        self,
+        spec: MemberSpec,
+        *,
+        server: str,
+        surroundings: Surroundings,
+        grace_seconds: float,
+        on_notice: Notice,
+        words: LastWords,
     ) -> AsyncGenerator[Connection]:
+        words.feed(b"puppet %d here\n" % len(self.opened))
         if self.opening is not None:
             await self.opening()
         if self.refuse is not None:

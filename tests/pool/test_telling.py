@@ -8,10 +8,11 @@ import pytest
 from pool.pool import Pool
 from pool.tally import BUCKETS, Histogram
 from pool.wire.failures import Lost
-from stoa.errors import OutcomeUnknown
+from stoa.errors import OutcomeUnknown, Unavailable
 from stoa.principal import LOCAL, Principal
 from stoa.telemetry import POOL_BUSY, POOL_HELP, POOL_REQUEST_SECONDS, POOL_REQUESTS, Sample
 from tests.pool.puppets import Puppet, Puppets, group, open_puppets
+from tests.pool.stage import call, open_pool, quick, raw, until
 
 
 async def used(pool: Pool, puppets: Puppets) -> None:
@@ -88,6 +89,27 @@ async def test_stderr_is_told_by_replica() -> None:
         assert pool.stderr("one") == {}
         await pool.tools()
         assert pool.stderr("one") == {"one-0": ("puppet 0 here",)}
+
+
+async def test_the_last_words_of_a_process_that_ended_are_told_beside_those_of_its_successor() -> None:
+    async with open_pool(quick("one", raw("print-secret", env={"API_KEY": "none"}))) as pool:
+        with pytest.raises(Unavailable):
+            await call(pool, "one.crash")
+        await until(lambda: "1/1 ready" in repr(pool) and len(pool.stderr("one")["one-0"]) == 3)
+        first, second, third = pool.stderr("one")["one-0"]
+        assert (first, second) == ("my key is none, my arguments are print-secret", "about to crash")
+        assert third == first
+
+
+async def test_the_last_words_of_a_process_that_did_not_start_are_told_and_masked() -> None:
+    spec = raw("print-secret", "die-at-initialize", env={"API_KEY": "hunter2-key"}, secrets=("hunter2-key",))
+    async with open_pool(quick("one", spec)) as pool:
+        (line,) = await pool.status()
+        assert line.state == "stopped"
+        assert "no luck today" in line.reason
+        said = pool.stderr("one")["one-0"]
+        assert said[0].startswith("my key is ***")
+        assert said[1] == "no luck today"
 
 
 def test_a_histogram_knows_its_quantiles_to_the_bucket() -> None:

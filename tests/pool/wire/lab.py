@@ -11,6 +11,7 @@ from anyio.streams.tls import TLSListener
 from pydantic_core import from_json, to_json
 
 from pool.spec import MemberSpec
+from pool.wire.child import LastWords
 from pool.wire.connect import Surroundings, open_connection
 from pool.wire.connection import Connection
 from pool.wire.http_pool import HttpPool
@@ -24,6 +25,7 @@ async def connected(
     *,
     http: HttpPool | None = None,
     on_notice: Callable[[str, Mapping[str, Any]], None] | None = None,
+    words: LastWords | None = None,
     within_seconds: float = 30,
 ) -> AsyncGenerator[Connection]:
     pool = http or HttpPool(max_connections=20)
@@ -35,6 +37,7 @@ async def connected(
                 surroundings=Surroundings(http=pool, environ=os.environ),
                 grace_seconds=0.3,
                 on_notice=on_notice,
+                words=words,
             ) as connection:
                 yield connection
     finally:

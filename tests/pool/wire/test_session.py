@@ -13,6 +13,7 @@ from mcp.shared.subscriptions import ResourceUpdated, ToolsListChanged
 
 from pool.spec import HttpSpec, InProcessSpec, MemberSpec, SseSpec, WsSpec
 from pool.wire.asker import Asker
+from pool.wire.child import LastWords
 from pool.wire.failures import Refusal
 from pool.wire.lists import param_headers
 from stoa.errors import BadInput, Denied, Unavailable
@@ -146,10 +147,11 @@ async def test_a_list_without_end_is_refused() -> None:
 
 
 async def test_stderr_is_kept_and_masked() -> None:
-    async with connected(raw("print-secret", env={"API_KEY": "hunter2-key"}, secrets=("hunter2-key",))) as one:
-        await until(lambda: len(one.stderr()) == 1)
-        assert "my key is ***" in one.stderr()[0]
-        assert "hunter2" not in one.stderr()[0]
+    words = LastWords(secrets=("hunter2-key",))
+    async with connected(raw("print-secret", env={"API_KEY": "hunter2-key"}), words=words) as one:
+        await until(lambda: len(words.lines()) == 1)
+        assert "my key is ***" in words.lines()[0]
+        assert "hunter2" not in words.lines()[0]
         assert one.pid is not None
 
 
