@@ -116,7 +116,9 @@ def after_status(refusal: Refusal, status: int, *, server: str) -> StoaError:
     if status == 401:
         return Denied(message, hint=f"Log in: stoa login {server}, or put a token into mcpServers.{server}.headers.")
     if status == 403:
-        return Denied(message, hint=f"Check mcpServers.{server}.headers.")
+        return Denied(
+            message, hint=f"Give its login more rights: stoa login {server}; or check mcpServers.{server}.headers."
+        )
     if status in BUSY:
         return Unavailable(message, retry_after=refusal.retry_after)
     if 300 <= status < 500:
