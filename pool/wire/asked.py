@@ -22,6 +22,9 @@ OFFERED: Final[Mapping[str, Any]] = {
 """What a handshake offers: all that some client may be able to do. Who cannot is found out when it is asked."""
 
 MAX_AT_ONCE: Final = 64
+MAX_REFUSALS: Final = 64
+"""Beyond it, what a server asks gets no answer at all: it does not take those that it is given."""
+MAX_ID: Final = 1000
 INVALID_REQUEST: Final = -32600
 METHOD_NOT_FOUND: Final = -32601
 INTERNAL_ERROR: Final = -32603
@@ -35,6 +38,7 @@ class Asked:
         self._tasks = tasks
         self._reply = reply
         self._scopes: dict[str | int, anyio.CancelScope] = {}
+        self._refusals = 0
 
     def __repr__(self) -> str:
         return f"<Asked {len(self._scopes)} at once>"
@@ -42,13 +46,14 @@ class Asked:
     def take(self, message: Mapping[str, Any], asker: Asker | None) -> None:
         """Answer in a task of its own. `asker` is None where it cannot be told whose call it belongs to."""
         id = message.get("id")
-        if not isinstance(id, str | int):
+        if not isinstance(id, str | int) or (isinstance(id, str) and len(id) > MAX_ID):
             return
         scope = anyio.CancelScope()
         if len(self._scopes) < MAX_AT_ONCE and id not in self._scopes:
             self._scopes[id] = scope
             self._tasks.start_soon(self._serve, id, message, asker, scope)
-        else:
+        elif self._refusals < MAX_REFUSALS:
+            self._refusals += 1
             self._tasks.start_soon(self._refuse, id, f"More than {MAX_AT_ONCE} requests at once.")
 
     def cancel(self, params: Mapping[str, Any]) -> None:
@@ -64,21 +69,25 @@ class Asked:
         params = cast("dict[str, Any]", given) if isinstance(given, dict) else {}
         answer: dict[str, Any] = {"jsonrpc": "2.0", "id": id}
         try:
-            with scope:
-                answer["result"] = await _answer(method, params, asker)
-        except Refusal as refusal:
-            more = {} if refusal.data is None else {"data": refusal.data}
-            answer["error"] = {"code": refusal.code, "message": refusal.message, **more}
-        except Exception:  # noqa: BLE001 - whatever a client is, its failure is an answer to the server
-            _log.exception("a client failed at %s", method)
-            answer["error"] = {"code": INTERNAL_ERROR, "message": "The client failed at this request."}
-        finally:
+            try:
+                with scope:
+                    answer["result"] = await _answer(method, params, asker)
+            except Refusal as refusal:
+                more = {} if refusal.data is None else {"data": refusal.data}
+                answer["error"] = {"code": refusal.code, "message": refusal.message, **more}
+            except Exception:  # noqa: BLE001 - whatever a client is, its failure is an answer to the server
+                _log.exception("a client failed at %s", method)
+                answer["error"] = {"code": INTERNAL_ERROR, "message": "The client failed at this request."}
+            if not scope.cancelled_caught:
+                await self._send(answer)
+        finally:  # not before the server has taken the answer: of those that it does not take there shall not be many
             self._scopes.pop(id, None)
-        if not scope.cancelled_caught:
-            await self._send(answer)
 
     async def _refuse(self, id: str | int, reason: str) -> None:
-        await self._send({"jsonrpc": "2.0", "id": id, "error": {"code": INVALID_REQUEST, "message": reason}})
+        try:
+            await self._send({"jsonrpc": "2.0", "id": id, "error": {"code": INVALID_REQUEST, "message": reason}})
+        finally:
+            self._refusals -= 1
 
     async def _send(self, answer: dict[str, Any]) -> None:
         try:

@@ -38,8 +38,8 @@ class EventParser:
 
     def feed(self, chunk: bytes) -> list[Event]:
         """The events that this completes. Raises `EventIsTooBig`."""
-        # A \r at the end of the piece before is the end of a line now that no \n follows it. Nothing else of what is open
-        # is looked at again: a server may send a large line byte by byte.
+        # A \r at the end of the piece before is the end of a line now that no \n follows it. Nothing else of what is
+        # open is looked at again: a server may send a large line byte by byte.
         ends = self._open.endswith(b"\r")
         self._open += chunk
         if not ends and b"\n" not in chunk and b"\r" not in chunk:

@@ -117,8 +117,8 @@ class Peer(Wire):
         if not self.lost.is_set():
             await self._send(write_message(answer))
 
-    def _take(self, message: object) -> None:
-        """A message as it came. Raises `ValueError` for what is none."""
+    def _take(self, message: object, *, size: int = 0) -> None:
+        """A message as it came, and how many bytes it had. Raises `ValueError` for what is none."""
         fields = cast("dict[str, Any]", message) if isinstance(message, dict) else {}
         if fields.get("jsonrpc") != "2.0":
             raise ValueError("no JSON-RPC message")
@@ -129,7 +129,7 @@ class Peer(Wire):
             if self._asked is not None:
                 self._asked.take(fields, only_one(question.asker for question in self._pending.values()))
         else:
-            self._take_notice(method, cast("dict[str, Any]", params) if isinstance(params, dict) else {})
+            self._take_notice(method, cast("dict[str, Any]", params) if isinstance(params, dict) else {}, size)
 
     def _take_answer(self, fields: dict[str, Any]) -> None:
         result, error = fields.get("result"), fields.get("error")
@@ -143,10 +143,10 @@ class Peer(Wire):
         else:
             raise ValueError("neither result nor error")  # noqa: TRY004 - of a message, not of a call
 
-    def _take_notice(self, method: str, params: dict[str, Any]) -> None:
+    def _take_notice(self, method: str, params: dict[str, Any], size: int) -> None:
         if method == PROGRESS:
             if (question := self._find(params.get("progressToken"))) is not None and question.on_notice is None:
-                question.notice(method, params)
+                question.notice(method, params, size=size)
         elif method == CANCELLED:
             # A server that names one of our own requests ends the stream of notifications that it asked for.
             if (question := self._find(params.get("requestId"))) is not None and question.on_notice is not None:
@@ -156,22 +156,22 @@ class Peer(Wire):
         elif (question := self._find(_subscription(params))) is not None and question.on_notice is not None:
             question.notice(method, params)
         elif method == LOG:
-            self._take_log(params)
+            self._take_log(params, size)
         else:
             self.on_notice(method, params)
 
-    def _take_log(self, params: dict[str, Any]) -> None:
+    def _take_log(self, params: dict[str, Any], size: int) -> None:
         asker = only_one(question.asker for question in self._pending.values() if question.on_notice is None)
         for question in reversed(self._pending.values()):
             if question.asker is asker and question.on_notice is None:
-                question.notice(LOG, params)
+                question.notice(LOG, params, size=size)
                 break
 
     def _find(self, id: object) -> Question | None:
         """The request of this id; some servers give a number back as a text."""
         if isinstance(id, str) and id.isdecimal() and len(id) < 19:
             id = int(id)
-        return self._pending.get(id) if isinstance(id, int) else None
+        return self._pending.get(id) if isinstance(id, int) and not isinstance(id, bool) else None
 
 
 def _subscription(params: Mapping[str, Any]) -> object:

@@ -19,7 +19,8 @@ OnNotice = Callable[[str, Mapping[str, Any]], None]
 
 PROGRESS: Final = "notifications/progress"
 MAX_NEWS: Final = 1000
-"""Notifications that wait for a slow listener; beyond it the oldest are dropped."""
+MAX_NEWS_BYTES: Final = 2**22
+"""Notifications that wait for a slow listener; beyond either the oldest are dropped."""
 
 
 class Question:
@@ -28,7 +29,18 @@ class Question:
     `on_notice` takes the place of progress and asker where the answer is a stream of notifications (`listen`).
     """
 
-    __slots__ = ("_news", "_waiter", "asker", "elsewhere", "error", "id", "on_notice", "progress", "result")
+    __slots__ = (
+        "_news",
+        "_news_bytes",
+        "_waiter",
+        "asker",
+        "elsewhere",
+        "error",
+        "id",
+        "on_notice",
+        "progress",
+        "result",
+    )
 
     def __init__(self, id: int, *, asker: Asker, progress: Progress | None, on_notice: OnNotice | None) -> None:
         self.id = id
@@ -39,7 +51,8 @@ class Question:
         self.error: Exception | None = None
         self.elsewhere: anyio.CancelScope | None = None
         """What waits for the answer where it is expected, when it may come elsewhere, too."""
-        self._news: deque[tuple[str, Mapping[str, Any]]] | None = None
+        self._news: deque[tuple[str, Mapping[str, Any], int]] | None = None
+        self._news_bytes = 0
         self._waiter: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
@@ -55,23 +68,28 @@ class Question:
             self.error = error
             self._wake()
 
-    def notice(self, method: str, params: Mapping[str, Any]) -> None:
-        """A notification that belongs to this request."""
+    def notice(self, method: str, params: Mapping[str, Any], *, size: int = 0) -> None:
+        """A notification that belongs to this request, and how many bytes it had."""
         if self.on_notice is not None:
             self.on_notice(method, params)
             return
         if (self.progress if method == PROGRESS else self.asker.notice) is None:
             return
         if self._news is None:
-            self._news = deque(maxlen=MAX_NEWS)
-        self._news.append((method, params))
+            self._news = deque()
+        self._news.append((method, params, size))
+        self._news_bytes += size
+        while len(self._news) > MAX_NEWS or (self._news_bytes > MAX_NEWS_BYTES and len(self._news) > 1):
+            self._news_bytes -= self._news.popleft()[2]
         self._wake()
 
     async def answered(self) -> dict[str, Any]:
         """The raw result. Raises what `fail` was given."""
         while True:
             while self._news:
-                await self.tell(*self._news.popleft())
+                method, params, size = self._news.popleft()
+                self._news_bytes -= size
+                await self.tell(method, params)
             if self.error is not None:
                 raise self.error
             if self.result is not None:

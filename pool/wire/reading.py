@@ -12,21 +12,26 @@ from stoa.errors import BadInput
 
 __all__ = ["check_sendable", "mend", "read_object"]
 
-# Each escape from its backslash on, so that `\\ud83d` (an escaped backslash and letters) is not taken for one.
-_ESCAPE = re.compile(
-    rb"(?P<pair>\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"
-    rb"|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
-    rb"|\\.",
+# Each escape from its backslash on, so that `\\ud83d` (an escaped backslash and letters) is not taken for one. What is
+# whole is read over in one go: an answer may have millions of escapes.
+_HALF = re.compile(
+    rb"(?P<whole>(?:[^\\]++|\\[^u]|\\u(?:[^dD]|[dD][^89a-fA-F])"
+    rb"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})*+)"
+    rb"(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})?",
     re.DOTALL,
 )
 _REPLACEMENT = rb"\ufffd"
+_MENDABLE = ("hex escape", "unicode code point")
+MAX_HALVES = 100_000
 
 
 def read_object(data: bytes | str) -> object:
     """What the JSON text says. Raises `ValueError` for what is none."""
     try:
         return from_json(data)
-    except ValueError:
+    except ValueError as error:
+        if not any(word in str(error) for word in _MENDABLE):
+            raise
         raw = data.encode() if isinstance(data, str) else data
         if not raw.lstrip().startswith(b"{"):
             raise
@@ -37,8 +42,8 @@ def read_object(data: bytes | str) -> object:
 
 
 def mend(data: bytes) -> bytes:
-    """JSON text whose escapes are whole characters: a half becomes U+FFFD."""
-    return _ESCAPE.sub(lambda escape: _REPLACEMENT if escape["half"] is not None else escape[0], data)
+    """JSON text whose escapes are whole characters: a half becomes U+FFFD. More than `MAX_HALVES` are left."""
+    return _HALF.sub(lambda part: part["whole"] + _REPLACEMENT if part["half"] else part["whole"], data, MAX_HALVES)
 
 
 def check_sendable(value: object, what: str) -> None:

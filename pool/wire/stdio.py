@@ -118,7 +118,7 @@ class StdioWire(Peer):
                 *lines, rest = chunk.split(b"\n")
                 for line in lines:
                     if buffer:
-                        line = bytes(buffer) + line  # noqa: PLW2901 - the beginning came before
+                        line = bytes(buffer) + line
                         buffer.clear()
                     if len(line) > MAX_MESSAGE_BYTES:
                         return self._lose_too_big()
@@ -167,7 +167,7 @@ class StdioWire(Peer):
             return
         self.traffic.received(len(line))
         try:
-            self._take(read_object(line))
+            self._take(read_object(line), size=len(line))
         except ValueError:
             self.noise_lines += 1
             self._noise_run += 1

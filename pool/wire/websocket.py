@@ -35,8 +35,17 @@ class _ConnectHereOnly(connect):
 class WebSocketWire(Peer):
     """Opens the socket on entering and closes it on leaving."""
 
-    def __init__(self, spec: WsSpec, *, server: str) -> None:
+    def __init__(
+        self,
+        spec: WsSpec,
+        *,
+        server: str,
+        ping_seconds: float = PING_SECONDS,
+        ping_timeout_seconds: float = PING_TIMEOUT_SECONDS,
+    ) -> None:
         super().__init__()
+        self._ping_seconds = ping_seconds
+        self._ping_timeout_seconds = ping_timeout_seconds
         self._spec = spec
         self._server = server
         self._socket: ClientConnection | None = None
@@ -68,8 +77,8 @@ class WebSocketWire(Peer):
                 compression=None,
                 additional_headers=dict(self._spec.headers),
                 open_timeout=OPEN_SECONDS,
-                ping_interval=PING_SECONDS,
-                ping_timeout=PING_TIMEOUT_SECONDS,
+                ping_interval=self._ping_seconds,
+                ping_timeout=self._ping_timeout_seconds,
                 close_timeout=CLOSE_SECONDS,
                 max_size=MAX_MESSAGE_BYTES,
             )
@@ -103,7 +112,7 @@ class WebSocketWire(Peer):
                 frame = await socket.recv()
                 self.traffic.received(len(frame))
                 try:
-                    self._take(read_object(frame))
+                    self._take(read_object(frame), size=len(frame))
                 except ValueError as error:
                     _log.debug("%s sent a frame that is no message: %s", self._server, error)
         except ConnectionClosed as error:
