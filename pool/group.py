@@ -18,14 +18,20 @@ from pool.versions import common_version
 from pool.workshop import Counts, Workshop, budgets
 from stoa.errors import StoaError, Unavailable
 
-__all__ = ["Group"]
+__all__ = ["Closed", "Group"]
 
+LAST_SECONDS: Final = 0.02
+"""Between two looks whether somebody still waits for a group that is to be closed."""
 START_SLACK_SECONDS: Final = 5.0
 KINDS: Final = {
     "notifications/tools/list_changed": "tools",
     "notifications/prompts/list_changed": "prompts",
     "notifications/resources/list_changed": "resources",
 }
+
+
+class Closed(Unavailable):
+    """There is no such group any more. Whoever meets this has sent nothing that may not be sent again."""
 
 
 class Group:
@@ -49,7 +55,7 @@ class Group:
         self.retries, self.hedging = budgets(spec)
         self._by_name: dict[str, Replica] = {}
         self._leaving: set[Replica] = set()
-        self._is_closed = False
+        self._is_closed = self._is_retired = False
         self._up = self._active = 0
         """How many replicas are up or coming, and how many there are; spares not counted."""
         self.tasks: TaskGroup | None = None
@@ -73,13 +79,22 @@ class Group:
 
     def stop(self) -> None:
         """Close everything now; calls in flight are lost."""
-        self._close()
+        self._is_closed = True
+        self.slots.refuse_all(self._closed())
+        self.wake()
         for replica in self.every:
             replica.stop()
 
     def retire(self) -> None:
-        """Take no further calls, and close when those in flight are over."""
-        self._close()
+        """Take no further calls, and close when those in flight are over, and those that wait already."""
+        self._is_closed = self._is_retired = True
+        self.wake()
+        if self.tasks is not None:
+            self.tasks.start_soon(self._serve_the_last)
+
+    async def _serve_the_last(self) -> None:
+        while self.slots.waiting:  # noqa: ASYNC110 - seldom, and not for long: nobody waits for ever
+            await anyio.sleep(LAST_SECONDS)
         for replica in self.replicas:
             replica.retire(within_seconds=self.spec.call_timeout_seconds)
 
@@ -94,12 +109,9 @@ class Group:
         self.retries, self.hedging = budgets(spec)
         self.slots.configure(spec.policy, max_waiting=spec.max_waiting)
         self._take_seats(seats(spec))
+        if self.slots.waiting:  # perhaps for a replica that is no more
+            self.want(self.slots.in_flight + self.slots.waiting)
         self._on_change(None)
-        self.wake()
-
-    def _close(self) -> None:
-        self._is_closed = True
-        self.slots.refuse_all(self._closed())
         self.wake()
 
     @property
@@ -323,7 +335,9 @@ class Group:
         )
 
     def _closed(self) -> StoaError:
-        return Unavailable(f"The pool that holds the server {self.spec.name!r} is closed.")
+        if self._is_retired:
+            return Closed(f"The server {self.spec.name!r} is no longer configured.")
+        return Closed(f"The pool that holds the server {self.spec.name!r} is closed.")
 
     def _count_up(self) -> None:
         active = [replica for replica in self.replicas if not replica.is_spare]

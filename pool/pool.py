@@ -17,6 +17,7 @@ from anyio.abc import TaskGroup
 
 from pool.asking import in_time
 from pool.catalogue import Catalogue, ToolInfo
+from pool.group import Closed
 from pool.life import Open
 from pool.listening import Heard, listening
 from pool.offer import Offer
@@ -156,7 +157,8 @@ class Pool:
         """
         upstream = self._upstream(server)
         _check_hops(hops)
-        return await upstream.request(
+        return await self._pass(
+            upstream,
             method,
             params,
             principal=principal,
@@ -233,7 +235,11 @@ class Pool:
         _check_hops(hops)
         check_sendable(call.arguments, f"The arguments of {what}")
         started = anyio.current_time()
-        tool = await _find(upstream, call, timeout_seconds)
+        try:
+            tool = await _find(upstream, call, timeout_seconds)
+        except Closed:
+            upstream = self._successor(upstream)
+            tool = await _find(upstream, call, timeout_seconds)
         left = None if timeout_seconds is None else max(0.0, timeout_seconds - (anyio.current_time() - started))
         passed = await self._ask(
             upstream,
@@ -333,9 +339,24 @@ class Pool:
 
     async def _ask(self, upstream: Upstream, method: str, params: dict[str, Any], what: str, **options: Any) -> Passed:
         try:
-            return await upstream.request(method, params, what=what, **options)
+            return await self._pass(upstream, method, params, what=what, **options)
         except Refusal as refusal:
             raise after_refusal(refusal, what, server=upstream.name) from refusal
+
+    async def _pass(self, upstream: Upstream, method: str, params: dict[str, Any], **options: Any) -> Passed:
+        try:
+            return await upstream.request(method, params, **options)
+        except Closed:
+            upstream = self._successor(upstream)
+        return await upstream.request(method, params, **options)
+
+    def _successor(self, upstream: Upstream) -> Upstream:
+        """What another configuration has put in the place of a group that was closed under a call. Raises again where
+        that is nothing."""
+        found = self._roster.upstreams.get(upstream.name)
+        if found is None or found is upstream:
+            raise  # the error that is being handled
+        return found
 
     def _upstream(self, server: str) -> Upstream:
         return self._roster.find(server)

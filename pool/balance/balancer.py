@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from pool.balance.decision import Decision, Outcome
+from pool.balance.homes import Homes
 from pool.balance.member import Health, Member
 from pool.balance.policy import BalancePolicy
 from pool.balance.strategies import STRATEGY, rendezvous
@@ -29,6 +30,7 @@ class Balancer:
         self._choose = STRATEGY[self.policy.strategy]
         self._ejected = 0
         self._with_affinity = 0
+        self._homes = Homes()
         self._total = 0
 
     def __repr__(self) -> str:
@@ -111,7 +113,8 @@ class Balancer:
     ) -> Decision | None:
         """A slot on one member, or None when nobody who may be used has room.
 
-        `key`: calls with the same key go to the same member, where the strategy is sticky or a member wants affinity.
+        `key`: calls with the same key go to the same member, where the strategy is sticky or a member wants affinity;
+        with affinity also when others have come since, as long as it is there and has room.
         `avoid`: not these, unless nobody else may be used. `exclude`: not these. `prefer`: this one, if it is ready and
         has room, be it ejected.
         """
@@ -249,7 +252,10 @@ class Balancer:
         strategy = self.policy.strategy
         compared = None
         is_bound = key is not None and (strategy == "sticky" or self._with_affinity > 0)
-        if probe is not None and not is_bound:
+        home = self._home(key, candidates) if key is not None and self._with_affinity > 0 else None
+        if home is not None:
+            member, why = home, "the caller's session is there"
+        elif probe is not None and not is_bound:
             member, why = probe, "probe: its ejection is over"
         elif len(candidates) == 1:
             member, why = candidates[0], "only one ready" if len(self._members) == 1 else "the only one usable"
@@ -259,11 +265,25 @@ class Balancer:
             else:
                 index, why, scores = self._choose(candidates, now, rng, self.policy.slow_start_seconds)
             member, compared = candidates[index], (candidates, scores)
+        if home is None and key is not None and self._with_affinity > 0:
+            self._settle(key, member)
         is_probe = probe is not None and member.circuit.may_try(now, after_seconds=CALLS_TRY_AFTER_SECONDS)
         if is_panic and not is_probe:
             why = f"panic: too many are ejected, so all are used; {why}"
         decision = Decision(member.name, strategy, why, is_probe, None, compared, skipped)
         return self._reserve(member, decision, now)
+
+    def _home(self, key: str, candidates: Sequence[Member]) -> Member | None:
+        """Where the caller has been so far, if that is among them."""
+        name = self._homes.find(key)
+        return None if name is None else next((member for member in candidates if member.name == name), None)
+
+    def _settle(self, key: str, member: Member) -> None:
+        """The caller is at home here from now on, unless its home is there and only has no room."""
+        name = self._homes.find(key)
+        home = self._members.get(name) if name is not None else None
+        if home is None or not home.is_ready or home.circuit.is_open or home.is_free:
+            self._homes.settle(key, member.name)
 
     def _reserve(self, member: Member, decision: Decision, now: float) -> Decision:
         if decision.is_probe:
