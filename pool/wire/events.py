@@ -67,8 +67,8 @@ class EventParser:
             self._check(0)
         elif name == b"event":
             self._kind = value.decode("utf-8", "replace")
-        elif name == b"id" and b"\0" not in value and len(value) < 1024:
-            self.id = value.decode("utf-8", "replace")
+        elif name == b"id" and len(value) < 1024 and value.isascii() and value.decode().isprintable():
+            self.id = value.decode()  # it goes back in a header
         elif name == b"retry" and value.isdigit() and len(value) < 10:
             self.retry_seconds = int(value) / 1000
         return None

@@ -22,7 +22,7 @@ from pool.wire.events import EventIsTooBig
 from pool.wire.failures import Lost, Refusal, read_error
 from pool.wire.http_door import Answer, HttpDoor, header_line
 from pool.wire.http_pool import HttpPool
-from pool.wire.lean_socket import Broken
+from pool.wire.lean_socket import Broken, LeanAnswer
 from pool.wire.link import Wire
 from pool.wire.peer import CANCELLED, LOG, TOO_BIG, write_message
 from pool.wire.question import PROGRESS, OnNotice, Question
@@ -36,10 +36,12 @@ _log = logging.getLogger(__name__)
 
 GOODBYE_SECONDS: Final = 2.0
 TELL_SECONDS: Final = 10.0
+MAX_POSTS: Final = 2
 LISTEN_SECONDS: Final = 1.0
 """How long the first request waits for the stream that belongs to none: what a server says before is lost."""
 RESUME_TIMES: Final = 5
 RESUME_SECONDS: Final = 1.0
+LEAST_LISTEN_SECONDS: Final = 0.2
 MOST_RESUME_SECONDS: Final = 30.0
 LISTEN_FAILURES: Final = 5
 NAMES: Final[Mapping[str, str]] = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
@@ -60,6 +62,7 @@ class HttpWire(Wire):
         self._tasks: TaskGroup | None = None
         self._asked: Asked | None = None
         self._listens = anyio.Event()
+        self._posting = anyio.Semaphore(MAX_POSTS)
 
     def __repr__(self) -> str:
         return f"<HttpWire {self._server} {self._spec}{' full' if self._door.is_full else ''}>"
@@ -141,7 +144,12 @@ class HttpWire(Wire):
             if not answer.is_stream:
                 body = answer.body()
                 self.traffic.received(len(body))
-                return self._read_answer(body)
+                message = self._read_message(body)
+                if not _is_answer_to(question.id, message):
+                    if isinstance(answer, LeanAnswer):
+                        answer.fail_late()  # what comes next on this connection would be for somebody else, too
+                    raise self._lost("The answer cannot be read: it belongs to another request.")
+                return self._read_answer(message)
             result, last_id = await self._follow(question, answer)
         finally:
             await answer.aclose()
@@ -190,12 +198,14 @@ class HttpWire(Wire):
                 await answer.aclose()
         raise self._lost("The answer broke off: the stream of events ended without it.")
 
-    def _read_answer(self, body: bytes) -> dict[str, Any]:
+    def _read_message(self, body: bytes) -> dict[str, Any]:
         try:
             message = read_object(body)
         except ValueError as error:
             raise self._lost(f"The answer cannot be read: {str(error)[:300]}.") from error
-        fields = cast("dict[str, Any]", message) if isinstance(message, dict) else {}
+        return cast("dict[str, Any]", message) if isinstance(message, dict) else {}
+
+    def _read_answer(self, fields: dict[str, Any]) -> dict[str, Any]:
         result, error = fields.get("result"), fields.get("error")
         if isinstance(result, dict):
             return cast("dict[str, Any]", result)
@@ -219,9 +229,9 @@ class HttpWire(Wire):
         if not isinstance(method, str):
             owner = self._owner(fields, question)
             if owner is not None and owner is question:
-                return self._read_answer(data)
+                return self._read_answer(fields)
             if owner is not None:
-                self._answer_elsewhere(owner, data)
+                self._answer_elsewhere(owner, fields)
             return None
         params = cast("dict[str, Any]", fields["params"]) if isinstance(fields.get("params"), dict) else {}
         if "id" in fields:
@@ -240,16 +250,16 @@ class HttpWire(Wire):
         return None
 
     def _owner(self, fields: Mapping[str, Any], question: Question | None) -> Question | None:
-        """Whose answer this is: a server may send it on any stream of the session."""
-        id = fields.get("id")
-        found = self._pending.get(id) if isinstance(id, int) else None
-        return found or question
+        """Whose answer this is: a server may send it on any stream of the session. Nobody's, when it comes late."""
+        if question is not None and _is_answer_to(question.id, fields):
+            return question
+        return next((one for one in self._pending.values() if fields.get("id") == one.id), None)
 
-    def _answer_elsewhere(self, question: Question, data: bytes) -> None:
+    def _answer_elsewhere(self, question: Question, fields: dict[str, Any]) -> None:
         if question.elsewhere is None:
             return
         try:
-            question.answer(self._read_answer(data))
+            question.answer(self._read_answer(fields))
         except (Lost, Refusal) as error:
             question.fail(error)
         question.elsewhere.cancel()
@@ -303,13 +313,20 @@ class HttpWire(Wire):
     # Sessions of the handshake era.
 
     async def _post(self, message: dict[str, Any]) -> None:
-        """An answer or a notification of ours. Raises `Lost` and `Refusal`."""
-        answer = await self._send("POST", "", write_message(message))
-        try:
-            if answer.status >= 300:
-                raise self._refused(answer)
-        finally:
-            await answer.aclose()
+        """An answer or a notification of ours. Raises `Lost` and `Refusal`.
+
+        Few at once, for a short time: a server that asks much and takes no answers holds no connections of others.
+        """
+        with anyio.move_on_after(TELL_SECONDS):
+            async with self._posting:
+                answer = await self._send("POST", "", write_message(message))
+                try:
+                    if answer.status >= 300:
+                        raise self._refused(answer)
+                finally:
+                    await answer.aclose()
+            return
+        raise self._lost(f"A message was not taken within {TELL_SECONDS:g} seconds.")
 
     async def _listen(self) -> None:
         """Keep the stream open on which a server says what belongs to no request; many have none."""
@@ -337,11 +354,23 @@ class HttpWire(Wire):
                 await answer.aclose()
             failures += 1
             seconds = answer.retry_seconds
-            await anyio.sleep(min(MOST_RESUME_SECONDS, RESUME_SECONDS * 2**failures if seconds is None else seconds))
+            seconds = RESUME_SECONDS * 2**failures if seconds is None else max(LEAST_LISTEN_SECONDS, seconds)
+            await anyio.sleep(min(MOST_RESUME_SECONDS, seconds))
 
     async def _say_goodbye(self) -> None:
         with anyio.CancelScope(shield=True), anyio.move_on_after(GOODBYE_SECONDS):
             try:
                 await (await self._send("DELETE", "", b"")).aclose()
-            except Lost as error:
+            except (Lost, Refusal) as error:
                 _log.debug("%s did not take the goodbye: %s", self._server, error)
+
+
+def _is_answer_to(id: int, fields: Mapping[str, Any]) -> bool:
+    """Whether the message answers this request. Some servers give a number back as a text, and an error that comes
+    before the request was understood names none."""
+    given = fields.get("id")
+    if isinstance(given, str) and given.isdecimal() and len(given) < 19:
+        given = int(given)
+    if isinstance(given, int | float):
+        return given == id and not isinstance(given, bool)
+    return "error" in fields

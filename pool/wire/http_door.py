@@ -22,6 +22,8 @@ from stoa.wire import MAX_MESSAGE_BYTES
 __all__ = ["Answer", "HttpDoor", "header_line"]
 
 CONNECTION_CLOSED: Final = -32000
+MAX_SHOWN: Final = 300
+MAX_RETRY_AFTER: Final = 3600.0
 _SAFE_HEADER = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII), re.compile(r"[\x20-\x7e\t]*")
 _OURS = frozenset({"host", "content-length", "content-type", "accept", "accept-encoding", "connection"})
 
@@ -91,8 +93,9 @@ class HttpDoor:
         """What an answer other than 200 means."""
         status, body = answer.status, b"" if answer.is_stream else answer.body()
         if 300 <= status < 400 and (location := answer.headers.get("location")):
-            target = mask_url(urljoin(self._spec.url, location)).partition("?")[0]
-            return self._no(f"{self._spec} redirects to {target}; redirects are refused.", status=status)
+            return self._no(
+                f"{self._spec} redirects to {self._target(location)}; redirects are refused.", status=status
+            )
         error = _error_in(body)
         if has_session and (
             status == 404 or (status == 400 and error is not None and "session" in error.message.lower())
@@ -108,6 +111,12 @@ class HttpDoor:
             status=status,
             retry_after=_seconds(answer.headers.get("retry-after")),
         )
+
+    def _target(self, location: str) -> str:
+        try:
+            return mask_url(urljoin(self._spec.url, location)).partition("?")[0][:MAX_SHOWN]
+        except ValueError:
+            return "what is no address"
 
     def _no(self, message: str, *, status: int, retry_after: float | None = None) -> Refusal:
         said = mask(message, self._spec.secrets)
@@ -145,4 +154,4 @@ def _error_in(body: bytes) -> Refusal | None:
 
 
 def _seconds(text: str | None) -> float | None:
-    return float(text) if text is not None and text.isdecimal() and len(text) < 10 else None
+    return min(MAX_RETRY_AFTER, float(text)) if text is not None and text.isdecimal() and len(text) < 10 else None

@@ -65,6 +65,8 @@ class LeanHttp:
         `is_held`: it is no call, but stays open to listen on. Raises `NotSent` and `Broken`.
         """
         socket = self._take(origin) or await self._connect(origin, is_held=is_held)
+        if not socket.is_open:  # over before anything could be written
+            raise NotSent("it closed the connection at once")
         if is_held:
             self._held.add(socket)
         answer = socket.start(data)

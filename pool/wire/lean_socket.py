@@ -112,6 +112,10 @@ class LeanAnswer:
             self.error = error
             self.wake()
 
+    def fail_late(self) -> None:
+        """It is complete, and yet not what was asked for: the connection is not used again."""
+        self.error = Broken("it belongs to another request")
+
     def has_head(self) -> None:
         if self.status == 200 and self.headers.get("content-type", "").lower().startswith("text/event-stream"):
             self.is_stream = True

@@ -1,9 +1,11 @@
 """The lean HTTP client against a server that says exactly the bytes that it is told."""
 
+import asyncio
 import datetime
 import ipaddress
 import ssl
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -386,3 +388,64 @@ async def test_memory_does_not_grow_with_what_stands_beside_the_body() -> None:
         async with scripted(script) as address, connected(HttpSpec(f"http://{address}/")) as one:
             with pytest.raises(Lost, match="says nothing"):
                 await ask(one)
+
+
+async def test_an_answer_to_another_request_is_nobodys() -> None:
+    seen: list[int] = []
+
+    async def script(exchange: Exchange) -> None:
+        seen.append(exchange.number)
+        id = exchange.id
+        assert isinstance(id, int)
+        wrong, right = json_answer(answering("wrong"), id - 1), json_answer(answering("fine"), id)
+        match len(seen):
+            case 1:  # the answer of the call before, a second time
+                await exchange.say(wrong)
+            case 2:
+                body = event(wrong.partition(b"\r\n\r\n")[2]) + event(right.partition(b"\r\n\r\n")[2])
+                await exchange.say(STREAM + chunk(body) + b"0\r\n\r\n")
+            case _:
+                await exchange.say(json_answer(answering("fine"), str(id)))
+
+    async with scripted(script) as address, connected(HttpSpec(f"http://{address}/")) as one:
+        with pytest.raises(Lost, match="belongs to another request"):
+            await ask(one)
+        assert [await ask(one) for _ in range(2)] == ["fine"] * 2
+    assert seen[0] != seen[1]  # what comes after a wrong answer is not waited for
+
+
+@pytest.mark.parametrize(
+    "location", ["http://[", "//[::1/x", "x" * 60_000, "javascript:alert(1)", "\\\\", "http://a:b@c/"]
+)
+async def test_a_redirect_to_anywhere_is_told_shortly(location: str) -> None:
+    async def script(exchange: Exchange) -> None:
+        await exchange.say(f"HTTP/1.1 307 No\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n".encode())
+
+    async with scripted(script) as address, connected(HttpSpec(f"http://{address}/")) as one:
+        with pytest.raises(Refusal, match="redirects are refused") as caught:
+            await ask(one)
+    assert len(caught.value.message) < 500
+    assert "a:b" not in caught.value.message
+
+
+@pytest.mark.parametrize("first", [b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", b"", None])
+async def test_a_tls_server_that_speaks_or_leaves_before_it_is_asked_is_given_up_at_once(
+    certificate: Path, first: bytes | None
+) -> None:
+    served = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    served.load_cert_chain(certificate)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if first is not None:
+            writer.write(first)
+            with suppress(ConnectionError):
+                await writer.drain()
+        writer.transport.abort() if first is None else writer.close()
+
+    trusting = HttpPool(max_connections=3, tls=ssl.create_default_context(cafile=str(certificate)))
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=served)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        with anyio.fail_after(5), pytest.raises(Unavailable):
+            async with connected(HttpSpec(f"https://127.0.0.1:{port}/"), http=trusting):
+                pass
