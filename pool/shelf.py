@@ -17,8 +17,8 @@ from pool.life import Life
 from pool.nearby import did_you_mean
 from pool.offer import Offer
 from pool.replica import Replica
-from pool.wire.answers import OutputCheck
 from pool.wire.connection import Connection
+from pool.wire.contract import OutputCheck
 from pool.wire.failures import Lost, Refusal
 from pool.wire.lists import param_headers
 from stoa.errors import NotFound, StoaError, Unavailable

@@ -4,15 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from jsonschema.exceptions import SchemaError
-from jsonschema.validators import validator_for
-from jsonschema_specifications import REGISTRY  # pyright: ignore[reportMissingTypeStubs] - it has none
 from pydantic import JsonValue
 
 from stoa.errors import Fault
 from stoa.tools import Block, ToolResult
 
-__all__ = ["OutputCheck", "ResourceContent", "completions", "resource_contents", "tool_result"]
+__all__ = ["ResourceContent", "completions", "resource_contents", "tool_result"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,40 +57,6 @@ def completions(result: Mapping[str, Any], *, server: str, protocol: str) -> tup
     if not isinstance(values, list) or not all(isinstance(value, str) for value in cast("list[object]", values)):
         raise _malformed(server, protocol)
     return tuple(cast("list[str]", values))
-
-
-class OutputCheck:
-    """Whether structured content fits a tool's output schema; the schema is looked through once."""
-
-    def __init__(self, schema: Mapping[str, JsonValue]) -> None:
-        self._trouble = ""
-        kind = validator_for(dict(schema))
-        try:
-            kind.check_schema(dict(schema))
-        except SchemaError as error:
-            self._trouble = f"its output schema is no JSON schema: {error.message[:300]}"
-        # A registry of its own: the library would fetch whatever address a schema refers to.
-        self._validator = kind(dict(schema), registry=REGISTRY)
-
-    def check(self, result: ToolResult, *, server: str, tool: str) -> None:
-        """Raise `Fault` where the server breaks its own contract. A failure of the tool promises nothing."""
-        if result.is_error:
-            return
-        trouble = self._trouble or self._find(result.structured)
-        if trouble:
-            raise Fault(
-                f"The server {server!r} broke its own contract for {tool!r}: {trouble}",
-                hint="Its makers have to mend it.",
-            )
-
-    def _find(self, structured: JsonValue) -> str:
-        if structured is None:
-            return "it promises structured content and gave none"
-        try:
-            error = next(iter(self._validator.iter_errors(structured)), None)
-        except Exception as failure:  # noqa: BLE001 - references that lead nowhere raise errors of several libraries
-            return f"its output schema cannot be used: {str(failure)[:300]}"
-        return "" if error is None else f"its answer does not fit: {error.message[:300]}"
 
 
 def _block(block: object, server: str, protocol: str) -> Block:
