@@ -140,8 +140,8 @@ class Puppets:
             await self.opening()
         if self.refuse is not None:
             raise self.refuse
-        assert isinstance(spec, InProcessSpec)
-        puppet = Puppet(cast("int", spec.server), len(self.opened), self, on_notice)
+        seat = cast("int", spec.server) if isinstance(spec, InProcessSpec) else len(self.opened)
+        puppet = Puppet(seat, len(self.opened), self, on_notice)
         self.opened.append(puppet)
         try:
             yield cast("Connection", puppet)

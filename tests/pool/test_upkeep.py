@@ -4,18 +4,24 @@ import os
 import random
 import signal
 import sys
+from itertools import pairwise
+from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
 
 from pool.balance.policy import BalancePolicy, EjectionPolicy
+from pool.keeper import Keeper
+from pool.pool import Pool
 from pool.recycling import memory_of_group, why_idle, why_recycle
-from pool.spawning import SpawnGate
-from pool.spec import GroupSpec
+from pool.spawning import JITTER_SECONDS, SpawnGate
+from pool.spec import GroupSpec, StdioSpec
 from pool.wire.failures import Lost
+from stoa.clock import ManualClock
 from stoa.errors import OutcomeUnknown, Unavailable
 from stoa.principal import LOCAL
+from tests.pool.chaos.load import calling
 from tests.pool.puppets import Puppet, Puppets, group, open_puppets
 from tests.pool.stage import call, children, gone, open_pool, quick, raw, until
 
@@ -211,3 +217,134 @@ async def test_a_stopped_process_is_noticed_by_its_probes_and_replaced() -> None
         os.kill(first, signal.SIGSTOP)
         assert await gone(first, within_seconds=20)
         assert int((await call(pool, "one.pid")).text) != first
+
+
+async def test_those_that_had_to_wait_for_their_start_begin_a_moment_apart() -> None:
+    gate = SpawnGate(max_starts=1, rng=random.Random(1), hold_seconds=60)
+    begun: list[float] = []
+
+    async def start() -> None:
+        with await gate.enter():
+            begun.append(anyio.current_time())
+            for _ in range(5):
+                await anyio.lowlevel.checkpoint()
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(4):
+                tasks.start_soon(start)
+    gaps = [later - sooner for sooner, later in pairwise(begun)]
+    lots = random.Random(1)
+    assert gaps == pytest.approx([lots.uniform(0.0, JITTER_SECONDS) for _ in gaps], abs=0.05)
+
+
+async def test_a_pool_starts_no_more_processes_at_a_time_than_it_may() -> None:
+    puppets = Puppets()
+    at_once, most = 0, 0
+
+    async def opening() -> None:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        for _ in range(10):
+            await anyio.lowlevel.checkpoint()
+        at_once -= 1
+
+    puppets.opening = opening
+    spec = quick("one", *(StdioSpec(f"puppet-{number}") for number in range(8)))
+    with anyio.fail_after(20):
+        async with Pool([spec], internal_key=None, connect=puppets.open, max_starts=3) as pool:
+            await pool.status()
+    assert (most, len(puppets.opened)) == (3, 8)
+
+
+async def test_an_idle_replica_stays_closed_until_somebody_needs_it() -> None:
+    puppets = Puppets()
+    clock = ManualClock()
+    spec = group(idle_timeout_seconds=5, probe_interval_seconds=30)
+    async with open_puppets(puppets, [spec], clock=clock) as pool:
+        await pool.tools()
+        keeper = Keeper(pool._roster.find("one").group)  # pyright: ignore[reportPrivateUsage] - one round at a time
+        clock.advance(6)
+        await keeper.tend()
+        await until(lambda: not puppets.alive)
+        for _ in range(3):
+            clock.advance(31)
+            await keeper.tend()
+            await anyio.lowlevel.checkpoint()
+        assert len(puppets.opened) == 1
+
+
+async def test_one_that_was_up_and_cannot_be_started_is_tried_again_without_a_call() -> None:
+    puppets = Puppets()
+    async with open_puppets(puppets, [group(probe_interval_seconds=0.05)]) as pool:
+        await pool.tools()
+        puppets.refuse = Unavailable("It is not there.")
+        puppets.opened[0].lose()
+        await until(lambda: pool.stats().groups[0].replicas[0].starts_failed >= 2)
+        puppets.refuse = None
+        await until(lambda: "1/1 ready" in repr(pool))
+
+
+@pytest.mark.parametrize(
+    "limits", [{"max_age_seconds": 5.0}, {"idle_timeout_seconds": 5.0, "spares": 1}, {"idle_timeout_seconds": 5.0}]
+)
+async def test_the_keeper_sleeps_also_while_a_limit_is_over_that_cannot_be_acted_upon(limits: dict[str, Any]) -> None:
+    """A successor that does not start, a spare that nobody calls, a call that does not end."""
+    puppets = Puppets()
+    clock = ManualClock()
+    go = anyio.Event()
+
+    async def answer(puppet: Puppet, method: str, params: dict[str, object]) -> dict[str, object]:
+        await go.wait()
+        return {"content": []}
+
+    puppets.answer = answer
+    spec = quick("one", StdioSpec("puppet"), probe_interval_seconds=0.0, **limits)
+    async with open_puppets(puppets, [spec], clock=clock) as pool:
+        await pool.tools()
+        keeper = Keeper(pool._roster.find("one").group)  # pyright: ignore[reportPrivateUsage] - one round at a time
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: pool.request("one", "ping", {}, principal=LOCAL))
+            await until(lambda: "1 in flight" in repr(pool))
+            puppets.refuse = Unavailable("It is not there.")
+            clock.advance(6)
+            await keeper.tend()
+            await until(
+                lambda: not limits.get("max_age_seconds") or pool.stats().groups[0].replicas[0].starts_failed > 0
+            )
+            assert keeper.due_in() > 0.0
+            go.set()
+
+
+async def test_memory_is_looked_at_also_where_there_are_no_probes() -> None:
+    clock = ManualClock()
+    spec = quick("one", raw(), max_memory_mb=1, probe_interval_seconds=0.0)
+    with anyio.fail_after(20):
+        async with Pool([spec], internal_key=None, clock=clock) as pool:
+            first = int((await call(pool, "one.pid")).text)
+            clock.advance(31)
+            pool._roster.find("one").group.wake()  # pyright: ignore[reportPrivateUsage] - its clock stands still
+            assert await gone(first, within_seconds=10)
+
+
+async def test_a_spare_answers_while_the_replica_that_was_killed_is_started_again() -> None:
+    async with open_pool(quick("one", raw(), spares=1)) as pool:
+        await pool.status()
+        async with calling(pool, "one.slow", {"seconds": 0.01}, callers=3) as load:
+            await load.more(10)
+            pid = int((await call(pool, "one.pid")).text)
+            os.kill(pid, signal.SIGKILL)
+            await load.more(5, by="one-1")
+            await until(lambda: pool.stats().groups[0].replicas[0].reconnects == 1)
+            await load.more(5, by="one-0")
+        assert load.errors == []
+
+
+async def test_a_spare_is_beyond_need_a_call_that_it_takes_starts_the_replica_all_the_same() -> None:
+    async with open_pool(quick("one", raw(), spares=1, idle_timeout_seconds=0.2)) as pool:
+        await pool.status()
+        await until(lambda: pool.stats().groups[0].replicas[0].state == "stopped")
+        assert pool.stats().groups[0].replicas[1].state == "healthy"
+        await call(pool, "one.echo", {"text": "x"})
+        await until(lambda: pool.stats().groups[0].replicas[0].state == "healthy")

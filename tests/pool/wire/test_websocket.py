@@ -1,6 +1,7 @@
 """WebSocket endpoints that behave badly, and what the pool's WebSocket side promises."""
 
 import json
+import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -12,6 +13,8 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from pool.spec import WsSpec
+from pool.wire.failures import Lost
+from pool.wire.websocket import WebSocketWire
 from stoa.errors import BadInput, Denied, OutcomeUnknown, Unavailable
 from stoa.wire import MAX_MESSAGE_BYTES
 from tests.pool.stage import call, load, open_pool, quick, served, until
@@ -175,3 +178,45 @@ async def test_redirects_are_refused() -> None:
             await call(pool, "one.echo")
         assert "Redirects are refused" in caught.value.hint
     assert visits == ["/mcp/ws"]
+
+
+async def test_a_server_that_is_started_anew_is_connected_to_again_after_a_while_that_grows() -> None:
+    app = load("sockets").socket_app(load("plain").build())
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    spec = quick("one", WsSpec(f"ws://127.0.0.1:{port}/mcp/ws"), probe_interval_seconds=0.05)
+    async with open_pool(spec) as pool:
+        async with served(app, port=port):
+            assert (await call(pool, "one.echo", {"text": "1"})).text == "1"
+        await until(lambda: pool.stats().groups[0].replicas[0].starts_failed >= 2)
+        with pytest.raises(Unavailable) as caught:
+            await call(pool, "one.write", {"text": "x"})
+        assert "cannot be reached" in caught.value.message
+        async with served(app, port=port):
+            await until(lambda: "1/1 ready" in repr(pool))  # by itself
+            assert (await call(pool, "one.echo", {"text": "2"})).text == "2"
+        assert pool.stats().groups[0].replicas[0].reconnects == 1
+
+
+async def test_a_peer_that_is_gone_without_a_word_is_found_by_its_pings() -> None:
+    """Its socket stays open, and nothing comes over it any more: half-open."""
+
+    is_over = anyio.Event()
+
+    async def mute(socket: ServerConnection) -> None:
+        socket.transport.pause_reading()
+        await is_over.wait()
+        socket.transport.abort()
+
+    async with serve(mute, "127.0.0.1", 0, subprotocols=[Subprotocol("mcp")], ping_interval=None) as server:
+        url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/"
+        wire = WebSocketWire(WsSpec(url), server="one", ping_seconds=0.05, ping_timeout_seconds=0.1)
+        try:
+            with anyio.fail_after(10):
+                async with wire.open():
+                    with pytest.raises(Lost) as caught:
+                        await wire.ask("ping", {})
+        finally:
+            is_over.set()
+        assert caught.value.sent
+        assert wire.lost.is_set()
