@@ -2,6 +2,7 @@
 along with or that a stranger's server could send us to in our own machine."""
 
 import ipaddress
+import socket
 from collections.abc import AsyncIterator
 from typing import Final
 from urllib.parse import urlsplit
@@ -11,16 +12,18 @@ import httpx2
 __all__ = ["is_loopback", "may_ask", "web_client"]
 
 MAX_ANSWER_BYTES: Final = 2**20
+LOOPBACK: Final = 3
 TIMEOUT: Final = httpx2.Timeout(connect=10, read=30, write=30, pool=10)
 
 
 def may_ask(url: str, *, server: str) -> bool:
     """Whether a login to `server` may go to this address: https, or as near as the server itself.
 
-    A server on this machine may name others on it; one that we talk to without TLS may name addresses of its own.
+    A server on this machine, or in a private net, may name others there; one that we talk to without TLS may name
+    addresses of its own.
     """
     here, there = urlsplit(server), urlsplit(url)
-    if is_loopback(there.hostname or "") and not is_loopback(here.hostname or ""):
+    if _nearness(there.hostname or "") > _nearness(here.hostname or ""):
         return False
     if there.scheme == "https":
         return True
@@ -29,10 +32,33 @@ def may_ask(url: str, *, server: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
+    return _nearness(host) == LOOPBACK
+
+
+def _nearness(host: str) -> int:
+    """How far inside an address is: of everybody, of a private net, of this link (where clouds keep the keys of their
+    machines), of this machine. A name counts as everybody's: nobody looks it up here."""
+    name = host.lower().rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return LOOPBACK
+    address = _address(name)
+    if address is None or address.is_global:
+        return 0
+    if address.is_loopback or address.is_unspecified:  # 0.0.0.0 leads to this machine, too
+        return LOOPBACK
+    return 2 if address.is_link_local else 1
+
+
+def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(name.partition("%")[0])
     except ValueError:
-        return host.lower() == "localhost" or host.lower().endswith(".localhost")
+        try:
+            return ipaddress.IPv4Address(socket.inet_aton(name))  # 127.1 and 0x7f000001, as the system reads them
+        except (OSError, ValueError):
+            return None
+    inner = address.ipv4_mapped or address.sixtofour if isinstance(address, ipaddress.IPv6Address) else None
+    return inner or address
 
 
 def web_client(server: str, *, auth: httpx2.Auth | None = None) -> httpx2.AsyncClient:
