@@ -26,6 +26,7 @@ from stoa.tools import Progress
 
 __all__ = ["Upstream"]
 
+MAX_SHOWN: Final = 200
 HEADER_MISMATCH: Final = -32020
 """The server wants arguments in headers that the schema we know does not name (SEP-2243): it is asked for anew."""
 
@@ -75,7 +76,7 @@ class Upstream:
         request = Request(
             method=method,
             params=params,
-            what=what or (f"{self.name}.{kind}" if method == "tools/call" else f"{method} of {self.name}"),
+            what=what or (f"{self.name}.{kind[:MAX_SHOWN]}" if method == "tools/call" else f"{method} of {self.name}"),
             kind=kind,
             may_repeat=may_repeat,
             principal=principal,

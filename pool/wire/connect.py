@@ -77,7 +77,8 @@ async def open_connection(
     is_open = False
     try:
         async with wire.open(), anyio.create_task_group() as tasks:
-            connection = Connection(wire, await shake_hands(wire), server=server, on_notice=told)
+            hello = await shake_hands(wire)
+            connection = Connection(wire, hello, server=server, on_notice=told, secrets=_secrets(spec))
             is_open = True
             tasks.start_soon(_listen, connection, told)
             yield connection
@@ -87,6 +88,10 @@ async def open_connection(
         if is_open or not isinstance(cause, Lost | Refusal):
             raise cause from None
         raise _explain(cause, spec, server=server, told=wire.explain()) from cause
+
+
+def _secrets(spec: MemberSpec) -> tuple[str, ...]:
+    return () if isinstance(spec, InProcessSpec) else spec.secrets
 
 
 def _wire(
@@ -115,6 +120,7 @@ def _check(spec: HttpSpec | SseSpec | WsSpec, *, server: str) -> None:
 
 def _explain(failure: Lost | Refusal, spec: MemberSpec, *, server: str, told: str) -> StoaError:
     """A session that could not be started, for people."""
+    failure.clean(_secrets(spec))
     if isinstance(spec, StdioSpec) and told:
         return Unavailable(
             f"The server {server!r} ended before it answered. {told}", hint=f"Try its command by hand: {spec}"

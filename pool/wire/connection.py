@@ -4,7 +4,7 @@ Any task may ask; only the task that opened the session closes it.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, cast
 
@@ -51,10 +51,13 @@ ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
 class Connection:
     """`lost` is set once the session is of no more use; `explain` then says why, for people."""
 
-    def __init__(self, wire: Wire, hello: Hello, *, server: str, on_notice: OnNotice) -> None:
+    def __init__(
+        self, wire: Wire, hello: Hello, *, server: str, on_notice: OnNotice, secrets: Sequence[str] = ()
+    ) -> None:
         self._wire = wire
         self._server = server
         self._on_notice = on_notice
+        self._secrets = tuple(secrets)
         self._listeners: dict[int, tuple[Mapping[str, Any], OnNotice]] = {}
         self._subscribed: Counter[str] = Counter()
         self._subscribing = anyio.Lock()
@@ -95,7 +98,13 @@ class Connection:
         headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         """The raw result. Raises `Lost` or `Refusal`; leaving by cancellation tells the server."""
-        return await self._wire.ask(method, self._stamp(params, asker), asker=asker, progress=progress, headers=headers)
+        try:
+            return await self._wire.ask(
+                method, self._stamp(params, asker), asker=asker, progress=progress, headers=headers
+            )
+        except (Lost, Refusal) as failure:
+            failure.clean(self._secrets)  # a server may quote what we have sent it
+            raise
 
     async def notify(self, method: str, params: dict[str, Any]) -> None:
         """Raises `Lost`. Where the revision has no notifications to a server, nothing is sent."""

@@ -51,7 +51,7 @@ class OutputCheck:
         self._has_patterns = True  # as the schema for schemas has
         plain = dict(schema)
         kind = validator_for(plain)
-        guarded: Any = extend(kind, {name: self._guard(name, check) for name, check in kind.VALIDATORS.items()})
+        guarded = cast("Any", extend)(kind, {name: self._guard(name, check) for name, check in kind.VALIDATORS.items()})
 
         def evolve(validator: Any, **changes: Any) -> Any:
             # The library's own would go back to what is not guarded wherever a part of a schema has a `$schema`.

@@ -1,15 +1,17 @@
 """How one request over one connection can fail, before anybody judged what that means for the caller."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 from pydantic import JsonValue
 
+from pool.redact import mask
 from pool.spec import HttpSpec, MemberSpec, SseSpec, WsSpec
 
 __all__ = ["Lost", "Refusal", "first_cause", "let_in_hint", "read_error"]
 
 INTERNAL_ERROR: Final = -32603
+MAX_SAID: Final = 4000
 
 
 class Lost(Exception):
@@ -21,6 +23,11 @@ class Lost(Exception):
         self.reason = reason
         self.sent = sent
         self.is_final = is_final
+
+    def clean(self, secrets: Sequence[str]) -> None:
+        """Take secrets out of what is said, and keep it short."""
+        self.reason = _clean(self.reason, secrets)
+        self.args = (self.reason,)
 
 
 class Refusal(Exception):
@@ -42,6 +49,11 @@ class Refusal(Exception):
         self.status = status
         self.retry_after = retry_after
 
+    def clean(self, secrets: Sequence[str]) -> None:
+        """Take secrets out of what is said, and keep it short."""
+        self.message = _clean(self.message, secrets)
+        self.args = (self.message,)
+
 
 def read_error(error: Mapping[str, Any]) -> Refusal:
     """The error of a JSON-RPC answer."""
@@ -51,6 +63,11 @@ def read_error(error: Mapping[str, Any]) -> Refusal:
         message if isinstance(message, str) else "",
         data=error.get("data"),
     )
+
+
+def _clean(said: str, secrets: Sequence[str]) -> str:
+    # Masked before it is cut: half a secret at the edge would not be recognised.
+    return mask(said[: 2 * MAX_SAID], secrets)[:MAX_SAID]
 
 
 def first_cause(error: BaseException) -> BaseException:

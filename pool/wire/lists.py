@@ -13,6 +13,9 @@ __all__ = ["param_headers", "without_malformed"]
 
 _log = logging.getLogger(__name__)
 
+MAX_TOLD: Final = 10
+"""Of so many that are left out of one list each is told by its name."""
+
 _ERAS: Final[Mapping[str, Mapping[str, Any]]] = {
     "2025-11-25": {},
     "2026-07-28": {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"},
@@ -26,16 +29,23 @@ def without_malformed(
     if _are_valid(method, key, items):
         good = cast("list[dict[str, Any]]", list(items))
     else:
-        good = cast("list[dict[str, Any]]", [item for item in items if _are_valid(method, key, [item])])
+        good: list[dict[str, Any]] = []
+        bad: list[object] = []
         for item in items:
-            if item not in good:
-                _tell(server, key, item, "it is not valid MCP")
+            if _are_valid(method, key, [item]):
+                good.append(cast("dict[str, Any]", item))
+            else:
+                bad.append(item)
+        for item in bad[:MAX_TOLD]:
+            _tell(server, key, item, "it is not valid MCP")
+        if len(bad) > MAX_TOLD:
+            _log.warning("… and %d more of the %s of the server %r.", len(bad) - MAX_TOLD, key, server)
     if method == "tools/list" and is_modern:
         # The revision forbids to offer a tool whose headers nobody can send.
-        for tool in [*good]:
-            if (reason := find_invalid_x_mcp_header(tool.get("inputSchema"))) is not None:
-                good.remove(tool)
-                _tell(server, key, tool, reason)
+        reasons = [find_invalid_x_mcp_header(tool.get("inputSchema")) for tool in good]
+        for tool, reason in [(tool, reason) for tool, reason in zip(good, reasons, strict=True) if reason][:MAX_TOLD]:
+            _tell(server, key, tool, reason)
+        good = [tool for tool, reason in zip(good, reasons, strict=True) if reason is None]
     return good
 
 
@@ -53,6 +63,6 @@ def _are_valid(method: str, key: str, items: Sequence[object]) -> bool:
     return False
 
 
-def _tell(server: str, key: str, item: object, reason: str) -> None:
+def _tell(server: str, key: str, item: object, reason: str | None) -> None:
     name = cast("dict[str, object]", item).get("name") if isinstance(item, dict) else None
     _log.warning("The server %r lists one of its %s that is left out, %.80r: %s.", server, key, name, reason)
