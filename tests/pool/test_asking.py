@@ -3,12 +3,15 @@
 import anyio
 import anyio.lowlevel
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pool.balance.policy import BalancePolicy, HedgePolicy, RetryPolicy
 from pool.pool import Pool
+from pool.verdict import BUSY, Failure, Late, is_answer, is_worth_another
 from pool.wire.failures import Lost, Refusal
 from stoa.clock import ManualClock
-from stoa.errors import OutcomeUnknown, Unavailable
+from stoa.errors import OutcomeUnknown, StoaError, Unavailable
 from stoa.principal import LOCAL
 from tests.pool.puppets import Puppet, Puppets, group, open_puppets
 
@@ -263,3 +266,152 @@ async def test_a_caller_who_leaves_takes_both_attempts_with_him() -> None:
         while len(puppets.cancelled) < 2:
             await anyio.lowlevel.checkpoint()
         assert pool.stats().groups[0].in_flight == 0
+
+
+FAILURES: dict[str, Exception] = {
+    "never sent": Lost("no", sent=False, is_final=False),
+    "lost": Lost("It fell.", is_final=False),
+    "lost for good": Lost("It fell.", is_final=True),
+    **{
+        f"HTTP {status}": Refusal(-32603, "no", status=status)
+        for status in (400, 401, 408, 425, 429, 500, 502, 503, 504)
+    },
+    **{f"error {code}": Refusal(code, "no") for code in (-32603, -32602, -32601, -32600, -32042, -32002, 1)},
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize(("trusted", "tool"), [(True, "read"), (True, "write"), (False, "read"), (False, "write")])
+async def test_what_may_do_harm_twice_is_sent_twice_only_if_it_was_never_sent(
+    failure: str, trusted: bool, tool: str
+) -> None:
+    puppets = Failing(all=FAILURES[failure])
+    async with open_puppets(puppets, [group(members=2, trusted=trusted)]) as pool:
+        await pool.status()
+        with pytest.raises((StoaError, Refusal)):
+            await ask(pool, tool)
+        again = {"never sent"}
+        if trusted and tool == "read":
+            again |= {"lost", "lost for good", *(f"HTTP {status}" for status in BUSY)}
+        assert len(puppets.calls) == (2 if failure in again else 1)
+
+
+@given(
+    failure=st.one_of(
+        st.builds(Lost, st.text(), sent=st.just(True), is_final=st.booleans()),
+        st.builds(Refusal, st.integers(), st.text(), status=st.none() | st.integers(100, 599)),
+        st.builds(Late, st.floats(0, 100)),
+    )
+)
+def test_whatever_fails_after_it_was_sent_no_harm_is_done_twice(failure: Failure) -> None:
+    assert not is_worth_another(failure, may_repeat=False)
+    if isinstance(failure, Late) or is_answer(failure):
+        assert not is_worth_another(failure, may_repeat=True)
+
+
+@pytest.mark.parametrize("tool", ["read", "write"])
+async def test_what_did_not_answer_in_time_is_not_sent_again(tool: str) -> None:
+    puppets = Puppets()
+    calls: list[int] = []
+
+    async def answer(puppet: Puppet, method: str, params: dict[str, object]) -> dict[str, object]:
+        calls.append(puppet.seat)
+        await anyio.sleep_forever()
+        return {}
+
+    puppets.answer = answer
+    async with open_puppets(puppets, [group(members=2, call_timeout_seconds=0.1)]) as pool:
+        await pool.status()
+        with pytest.raises(Unavailable if tool == "read" else OutcomeUnknown, match=r"within 0\.1 seconds"):
+            await ask(pool, tool)
+    assert len(calls) == 1
+
+
+async def test_all_attempts_together_have_the_time_of_one_call() -> None:
+    puppets = Puppets()
+    calls: list[int] = []
+
+    async def answer(puppet: Puppet, method: str, params: dict[str, object]) -> dict[str, object]:
+        calls.append(puppet.seat)
+        if len(calls) == 1:
+            await anyio.sleep(0.3)
+            raise Lost("It fell.", is_final=False)
+        await anyio.sleep_forever()
+        return {}
+
+    puppets.answer = answer
+    async with open_puppets(puppets, [group(members=2, call_timeout_seconds=0.5)]) as pool:
+        await pool.status()
+        started = anyio.current_time()
+        with pytest.raises(Unavailable, match="did not answer within"):
+            await ask(pool, "read")
+        assert 0.4 < anyio.current_time() - started < 0.75
+    assert len(calls) == 2
+
+
+async def warm_and_slow(puppets: Puppets, clock: ManualClock, pool: Pool) -> None:
+    """It is known how long calls take; those that come now take longer."""
+    await pool.status()
+    for _ in range(40):
+        await ask(pool, "read")
+    clock.advance(1)
+
+
+async def test_progress_of_a_hedged_call_goes_on_where_it_was_and_never_back() -> None:
+    told: list[float] = []
+    both = anyio.Event()
+    warm = [40]
+
+    async def hear(done: float, total: float | None, message: str | None) -> None:
+        told.append(done)
+
+    async def answer(puppet: Puppet, method: str, params: dict[str, object]) -> dict[str, object]:
+        if warm[0]:
+            warm[0] -= 1
+            return {"content": []}
+        assert puppet.progress is not None
+        if puppet.seat == 0:
+            for done in (1, 2):
+                await puppet.progress(done, 4, None)
+            await both.wait()
+            raise Lost("It fell.", is_final=False)
+        for done in (1, 2, 3):
+            await puppet.progress(done, 4, None)
+        both.set()
+        for _ in range(10):
+            await anyio.lowlevel.checkpoint()
+        await puppet.progress(2, 4, None)
+        await puppet.progress(4, 4, None)
+        return {"content": []}
+
+    puppets, clock = Puppets(), ManualClock()
+    puppets.answer = answer
+    async with open_puppets(puppets, [group(members=2, policy=HEDGE)], clock=clock) as pool:
+        await warm_and_slow(puppets, clock, pool)
+        await pool.request("one", "tools/call", {"name": "read"}, principal=LOCAL, progress=hear, prefer="one-0")
+    assert told == [1, 2, 3, 4]
+
+
+async def test_a_hedge_counts_as_an_attempt() -> None:
+    calls: list[int] = []
+    both = anyio.Event()
+    warm = [40]
+
+    async def answer(puppet: Puppet, method: str, params: dict[str, object]) -> dict[str, object]:
+        if warm[0]:
+            warm[0] -= 1
+            return {"content": []}
+        calls.append(puppet.seat)
+        if len(calls) == 2:
+            both.set()
+        await both.wait()
+        raise Lost("It fell.", is_final=False)
+
+    puppets, clock = Puppets(), ManualClock()
+    puppets.answer = answer
+    async with open_puppets(puppets, [group(members=3, policy=HEDGE)], clock=clock) as pool:
+        await warm_and_slow(puppets, clock, pool)
+        with pytest.raises(Unavailable, match="It fell"):
+            await ask(pool, "read", prefer="one-0")
+        assert len(calls) == len(set(calls)) == 2
+        assert [each.kind for each in pool.trace(2)] == ["first", "hedge"]

@@ -220,3 +220,29 @@ async def test_only_trusted_servers_are_told_who_calls(member: MemberSpec, trust
                 verify_assertion(assertion, audiences=["raw"], key=KEY, now=time.time())
         else:
             assert verify_assertion(assertion, audiences=["plain"], key=KEY, now=time.time()) == ann
+
+
+async def test_the_server_is_told_when_a_caller_goes_away(
+    pool: Pool, member: MemberSpec, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun = anyio.Event()
+    said = ""
+
+    async def listen(done: float, total: float | None, message: str | None) -> None:
+        begun.set()
+
+    def is_told() -> bool:
+        nonlocal said
+        said += (
+            capsys.readouterr().err
+            if not isinstance(member, StdioSpec)
+            else "".join(pool.stderr("one").get("one-0", ()))
+        )
+        return "cancelled" in said
+
+    async with anyio.create_task_group() as tasks:
+        slow = ToolCall(ToolRef("one", "slow"), {"seconds": 20})
+        tasks.start_soon(lambda: pool.call(slow, principal=LOCAL, progress=listen))
+        await begun.wait()
+        tasks.cancel_scope.cancel()
+    await until(is_told)

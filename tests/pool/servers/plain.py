@@ -32,10 +32,15 @@ def build(name: str = "plain") -> MCPServer:
 
     @server.tool(annotations=SAFE)
     async def slow(seconds: float, ctx: Context) -> str:
-        """Sleep, and tell how far it is."""
-        for step in range(4):
-            await ctx.report_progress(step + 1, 4, f"step {step + 1}")
-            await anyio.sleep(seconds / 4)
+        """Sleep, and tell how far it is. Leaves a line on stderr when it is cancelled."""
+        try:
+            for step in range(4):
+                await ctx.report_progress(step + 1, 4, f"step {step + 1}")
+                await anyio.sleep(seconds / 4)
+        except BaseException:
+            sys.stderr.write("slow was cancelled\n")
+            sys.stderr.flush()
+            raise
         return "slept"
 
     @server.tool()
