@@ -6,10 +6,16 @@ such a server the caller needs the scope `<server>:use`. The person at this mach
 
 from collections.abc import Callable
 
+from pool.spec import GroupSpec, StdioSpec
 from stoa.errors import Denied
 from stoa.principal import Principal
 
-__all__ = ["Access"]
+__all__ = ["Access", "is_told"]
+
+
+def is_told(spec: GroupSpec, *, has_key: bool) -> bool:
+    """Whether a server gets our signed note of who calls: if it is trusted, and has a key to read it with."""
+    return spec.trusted and (has_key or all(isinstance(member, StdioSpec) for member in spec.members))
 
 
 class Access:

@@ -21,7 +21,7 @@ from mcp.server.models import InitializationOptions
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 import stoa
-from gateway.access import Access
+from gateway.access import Access, is_told
 from gateway.client import Clients, remember_level
 from gateway.names import OWN_TOOLS
 from gateway.news import News
@@ -41,7 +41,6 @@ from kit.lifespan import SharedContext
 from kit.subscriptions import Subscriptions
 from kit.tracing import Tracing
 from pool.pool import Pool
-from pool.spec import StdioSpec
 from stoa.clock import Clock, SystemClock
 from stoa.embedder import Embedder
 from stoa.home import secret_key
@@ -149,9 +148,7 @@ class Gateway:
         return name in OWN_TOOLS or name in self.offers.view.by_name
 
     def _is_told(self, server: str) -> bool:
-        """Whether a server gets our signed note of who calls: if it is trusted, and has a key to read it with."""
-        spec = self._pool.spec(server)
-        return spec.trusted and (self._has_key or all(isinstance(member, StdioSpec) for member in spec.members))
+        return is_told(self._pool.spec(server), has_key=self._has_key)
 
     def _lists_changed(self) -> None:
         self._news.lists_changed()

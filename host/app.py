@@ -6,7 +6,7 @@ import json
 import secrets
 import sys
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -75,11 +75,17 @@ class Workspace:
     def trusted(self) -> frozenset[str]:
         return frozenset(group.name for group in self.groups if group.trusted)
 
-    def pool(self) -> "Pool":
-        from pool.pool import Pool
+    def pool(self) -> "AbstractAsyncContextManager[Pool]":
+        """The pool, open for as long as the block lasts."""
+        from gateway.way_back import open_pool
 
         key = self.settings.internal_key
-        return Pool(self.groups, internal_key=key.get_secret_value().encode() if key else None, auth=self.auth)
+        return open_pool(
+            self.groups,
+            home=self.settings.home,
+            internal_key=key.get_secret_value().encode() if key else None,
+            auth=self.auth,
+        )
 
     @property
     def auth(self) -> "FindAuth":
@@ -184,8 +190,8 @@ def serve_all(work: Workspace, settings: Settings, *, host: str, port: int, say:
     _load_without_collecting()
     from gateway.options import Options
     from gateway.server import create
+    from gateway.way_back import Inside, open_pool
     from kit.serve import run, serve_http
-    from pool.pool import Pool
 
     # The pool tells the servers who calls, so both have to know one key.
     key = settings.internal_key or SecretStr(secrets.token_urlsafe(32))
@@ -199,9 +205,12 @@ def serve_all(work: Workspace, settings: Settings, *, host: str, port: int, say:
 
     async def serve() -> None:
         groups = [here.get(group.name, group) for group in work.groups]
-        pool = Pool(groups, internal_key=key.get_secret_value().encode(), auth=work.auth)
-        async with pool, following(work, pool, say, here):
-            callers.target = pool
+        secret = key.get_secret_value().encode()
+        async with (
+            open_pool(groups, home=settings.home, internal_key=secret, auth=work.auth) as pool,
+            following(work, pool, say, here),
+        ):
+            callers.target = Inside(pool, has_key=True)
             front = create(pool, settings, options=Options(), embedder=_embedder(work.environ))
             await serve_http(servers, settings=settings, host=host, port=port, at_root=False, front=front, say=say)
 

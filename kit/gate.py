@@ -18,6 +18,7 @@ from kit.cursor import Cursors
 from kit.failures import as_stoa_error, protocol_error
 from kit.identity import Door, identify, read_hops
 from kit.subscriptions import Subscriptions
+from kit.upstream import on_pass
 from stoa.errors import Denied, StoaError
 from stoa.tools import ToolCallers
 
@@ -112,7 +113,7 @@ class Gate:
         return Call(
             principal=principal,
             hops=hops,
-            callers=self.tools,
+            callers=on_pass(self.tools, meta),
             session=ctx.session,
             cursors=self._cursors,
             subscriptions=self._subscriptions,

@@ -2,14 +2,21 @@
 
 Every call carries who asks, as an assertion of ours for the server called, and how many servers it has come through.
 The caller's own token never travels. Without a gateway each call says so; the connection itself is next door
-(`kit.upstream_link`), loaded only where there is one.
+(`kit.upstream_link`), loaded at the first call.
+
+A server that a pool has started shows the pool, instead of saying who asks, the pass that came with the request it is
+serving (`pool.passes`).
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
+
+import anyio
+from anyio import to_thread
+from anyio.abc import TaskGroup
 
 from kit.identity import internal_key
 from kit.loopback import is_loopback
@@ -18,12 +25,20 @@ from stoa.errors import BadInput, Denied, Unavailable
 from stoa.principal import LOCAL, Principal, sign_assertion
 from stoa.settings import Settings
 from stoa.tools import Progress, ToolCall, ToolCaller, ToolCallers, ToolResult
-from stoa.wire import HOPS_KEY, MAX_HOPS, PRINCIPAL_KEY
+from stoa.wire import HOPS_KEY, MAX_HOPS, PASS_KEY, PRINCIPAL_KEY, SECONDS_KEY, SERVER_KEY
 
-__all__ = ["Address", "Alone", "Upstream", "open_upstream", "read_address"]
+if TYPE_CHECKING:
+    from kit.upstream_link import GatewayLink
+
+__all__ = ["Address", "Alone", "Upstream", "on_pass", "open_upstream", "read_address"]
 
 DEFAULT_PATH = "/mcp"
 TIMEOUT_SECONDS = 60.0
+
+LONGEST_SECONDS = 24 * 3600.0
+"""On a pass the pool has the deadline: the server's own, or what the caller gave it."""
+SLACK_SECONDS = 2.0
+"""What the answer that the time is over has to come back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +88,7 @@ class Upstream:
     link: Link
     key: bytes | None
     clock: Clock
+    call_pass: str | None = None
 
     def caller(self, principal: Principal, *, hops: int = 0) -> ToolCaller:
         return _Caller(self, principal, hops)
@@ -92,11 +108,19 @@ class _Caller:
                 f"{call.ref} is not called: the call has come through {MAX_HOPS} servers already.",
                 hint="Look for servers that call each other in a circle.",
             )
+        meta: dict[str, object] = {HOPS_KEY: self.hops, **self._identity(call.ref.server)}
+        seconds = TIMEOUT_SECONDS if timeout_seconds is None else timeout_seconds
+        if self.upstream.call_pass is not None:
+            meta |= {PASS_KEY: self.upstream.call_pass, SERVER_KEY: call.ref.server}
+            seconds = LONGEST_SECONDS
+            if timeout_seconds is not None:
+                meta[SECONDS_KEY] = timeout_seconds
+                seconds = timeout_seconds + SLACK_SECONDS
         return await self.upstream.link.call(
             f"{call.ref.server}_{call.ref.tool}",
             dict(call.arguments),
-            meta={HOPS_KEY: self.hops, **self._identity(call.ref.server)},
-            timeout_seconds=TIMEOUT_SECONDS if timeout_seconds is None else timeout_seconds,
+            meta=meta,
+            timeout_seconds=seconds,
             progress=progress,
         )
 
@@ -123,11 +147,77 @@ async def open_upstream(settings: Settings, *, clock: Clock | None = None) -> As
     address, key = read_address(settings), internal_key(settings)
     token = settings.upstream_token.get_secret_value() if settings.upstream_token is not None else None
 
-    # The client side of MCP costs a fifth of a second to load; most servers never call another one.
-    from kit.upstream_link import open_link
+    failure: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        link = _LateLink(address, token, tasks)
+        try:
+            yield Upstream(link, key, clock if clock is not None else SystemClock())
+        except Exception as error:  # noqa: BLE001  # raised again below as it is: the group would wrap it
+            failure = error
+        finally:
+            link.close()
+    if failure is not None:
+        raise failure
 
-    async with open_link(address.url, socket=address.socket, token=token, shown=str(address)) as link:
-        yield Upstream(link, key, clock if clock is not None else SystemClock())
+
+def on_pass(callers: ToolCallers, meta: Mapping[str, object] | None) -> ToolCallers:
+    """The same callers for a request with this `_meta`, on the pass that came with it.
+
+    Whoever made the pass up gains nothing: a gateway that gave none does not look at it, and the assertion goes along.
+    """
+    call_pass = meta.get(PASS_KEY) if meta is not None else None
+    if isinstance(call_pass, str) and isinstance(callers, Upstream):
+        return replace(callers, call_pass=call_pass)
+    return callers
+
+
+class _LateLink:
+    """The link, made at the first call: the client side of MCP takes a fifth of a second to load, and every server that
+    a pool starts has somebody to call while most never do."""
+
+    def __init__(self, address: Address, token: str | None, tasks: TaskGroup) -> None:
+        self._address = address
+        self._token = token
+        self._tasks = tasks
+        self._link: GatewayLink | None = None
+        self._is_closed = False
+
+    def __repr__(self) -> str:
+        state = "closed" if self._is_closed else "not open"
+        return f"<Link to {self._address}: {state}>" if self._link is None else repr(self._link)
+
+    def close(self) -> None:
+        self._is_closed = True
+        if self._link is not None:
+            self._link.close()
+
+    async def call(
+        self,
+        name: str,
+        arguments: dict[str, object],
+        *,
+        meta: dict[str, object],
+        timeout_seconds: float,
+        progress: Progress | None,
+    ) -> ToolResult:
+        if self._link is None:
+            made = await to_thread.run_sync(_link_class)  # others are served meanwhile
+            self._link = self._link or self._open(made)
+        return await self._link.call(name, arguments, meta=meta, timeout_seconds=timeout_seconds, progress=progress)
+
+    def _open(self, made: "type[GatewayLink]") -> "GatewayLink":
+        link = made(self._address.url, socket=self._address.socket, token=self._token, shown=str(self._address))
+        if self._is_closed:
+            link.close()
+        else:
+            self._tasks.start_soon(link.own)
+        return link
+
+
+def _link_class() -> "type[GatewayLink]":
+    from kit.upstream_link import GatewayLink
+
+    return GatewayLink
 
 
 def read_address(settings: Settings) -> Address:

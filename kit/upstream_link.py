@@ -5,8 +5,7 @@ opened again. What can go wrong below MCP is kept to one call next door (`kit.up
 """
 
 import logging
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from typing import Final, cast
 
 import anyio
@@ -23,7 +22,7 @@ from stoa import errors
 from stoa.tools import Block, Progress, ToolResult
 from stoa.wire import MAX_MESSAGE_BYTES
 
-__all__ = ["GatewayLink", "open_link"]
+__all__ = ["GatewayLink"]
 
 ERA: Final = "2026-07-28"
 ERRORS: Final[Mapping[str, type[errors.StoaError]]] = {
@@ -46,25 +45,10 @@ _RESULT: Final[TypeAdapter[types.CallToolResult | types.InputRequiredResult]] = 
 log = logging.getLogger(__name__)
 
 
-@asynccontextmanager
-async def open_link(url: str, *, socket: str | None, token: str | None, shown: str) -> AsyncGenerator["GatewayLink"]:
-    """A link for as long as the context lasts; `shown` is what messages call the gateway."""
-    link = GatewayLink(url, socket=socket, token=token, shown=shown)
-    failure: Exception | None = None
-    async with anyio.create_task_group() as group:
-        group.start_soon(link.own)
-        try:
-            yield link
-        except Exception as error:  # noqa: BLE001  # raised again below as it is: the group would wrap it
-            failure = error
-        finally:
-            link.close()
-    if failure is not None:
-        raise failure
-
-
 class GatewayLink:
-    """State: the open session if there is one, and three signals between callers and the owner task."""
+    """Whoever makes it runs `own` in a task. `shown` is what messages call the gateway.
+
+    State: the open session if there is one, and three signals between callers and the owner task."""
 
     def __init__(self, url: str, *, socket: str | None, token: str | None, shown: str) -> None:
         self._url = url

@@ -56,11 +56,17 @@ async def attempt(
             # It went away between being handed over and now.
             raise Lost("", sent=False)  # noqa: TRY301 - counted and traced below, like any other loss
         connection = life.connection
-        params = group.identity.sign(
-            request.params, replica.spec, request.principal, server_name=connection.server_name, hops=request.hops
-        )
+        lent = group.identity.lend(replica.member, request.principal, hops=request.hops)
         life.enter()
         try:
+            params = group.identity.sign(
+                request.params,
+                replica.spec,
+                request.principal,
+                server_name=connection.server_name,
+                hops=request.hops,
+                lent=lent,
+            )
             with anyio.move_on_after(seconds):
                 result = await connection.request(
                     request.method, params, progress=progress, asker=request.asker, headers=request.headers
@@ -70,6 +76,7 @@ async def attempt(
                 return Passed(result, replica.name, connection.protocol, connection.is_modern, taken)
         finally:
             life.leave()
+            group.identity.take_back(lent)
         outcome = "failed" if seconds >= min(PATIENCE_SECONDS, group.spec.call_timeout_seconds) else "cancelled"
         record.wrong = f"no answer within {seconds:g} s"
         raise Late(seconds, connection.explain())

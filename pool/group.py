@@ -40,7 +40,7 @@ class Group:
     def __init__(self, spec: GroupSpec, workshop: Workshop) -> None:
         self.spec = spec
         self.workshop = workshop
-        self.identity = Identity(spec, internal_key=workshop.internal_key, clock=workshop.clock)
+        self.identity = Identity(spec, internal_key=workshop.internal_key, clock=workshop.clock, passes=workshop.passes)
         self.replicas: list[Replica] = []
         self.counts = Counts()
         self.gone = Tally()

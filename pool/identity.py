@@ -8,10 +8,11 @@ import secrets
 from dataclasses import replace
 from typing import Any, Final, cast
 
+from pool.passes import TOKEN_VARIABLE, UPSTREAM_VARIABLE, Passes
 from pool.spec import GroupSpec, MemberSpec, StdioSpec
 from stoa.clock import Clock
 from stoa.principal import ASSERTION_SECONDS, Principal, sign_assertion
-from stoa.wire import HOPS_KEY, PRINCIPAL_KEY
+from stoa.wire import HOPS_KEY, PASS_KEY, PRINCIPAL_KEY
 
 __all__ = ["Identity", "without_ours"]
 
@@ -34,10 +35,13 @@ def without_ours(params: dict[str, Any]) -> dict[str, Any]:
 class Identity:
     """For one group of servers."""
 
-    def __init__(self, spec: GroupSpec, *, internal_key: bytes | None, clock: Clock) -> None:
+    def __init__(
+        self, spec: GroupSpec, *, internal_key: bytes | None, clock: Clock, passes: Passes | None = None
+    ) -> None:
         self._name = spec.name
         self._is_trusted = spec.trusted
         self._clock = clock
+        self._passes = passes
         self._shared_key = internal_key
         self._child_key = secrets.token_urlsafe(32).encode()
         self._kept: dict[tuple[Principal, str, bytes], tuple[float, str]] = {}
@@ -46,20 +50,45 @@ class Identity:
         return f"<Identity {self._name} {'trusted' if self._is_trusted else 'not trusted'}>"
 
     def prepare(self, member: MemberSpec) -> MemberSpec:
-        """The member, with the key that its child process needs."""
+        """The member, with the key and the way back that its child process needs."""
         if not self._is_trusted or not isinstance(member, StdioSpec):
             return member
-        return replace(
-            member,
-            env={**member.env, KEY_VARIABLE: self._child_key.decode()},
-            secrets=(*member.secrets, self._child_key.decode()),
-        )
+        hidden = {KEY_VARIABLE: self._child_key.decode()}
+        shown: dict[str, str] = {}
+        if (passes := self._passes_for(member)) is not None:
+            shown[UPSTREAM_VARIABLE] = passes.address
+            hidden[TOKEN_VARIABLE] = passes.token(self._name)
+        return replace(member, env={**member.env, **shown, **hidden}, secrets=(*member.secrets, *hidden.values()))
+
+    def lend(self, member: MemberSpec, principal: Principal, *, hops: int) -> str | None:
+        """A pass for one request, if a child of this member, as configured, has a way back; `take_back` ends it."""
+        passes = self._passes_for(member)
+        return None if passes is None else passes.give(self._name, principal, hops=hops)
+
+    def take_back(self, lent: str | None) -> None:
+        if lent is not None and self._passes is not None:
+            self._passes.end(lent)
+
+    def _passes_for(self, member: MemberSpec) -> Passes | None:
+        if not self._is_trusted or not isinstance(member, StdioSpec):
+            return None
+        # Whoever writes another gateway into the configuration wants that one.
+        return None if UPSTREAM_VARIABLE in member.env else self._passes
 
     def sign(
-        self, params: dict[str, Any], member: MemberSpec, principal: Principal, *, server_name: str | None, hops: int
+        self,
+        params: dict[str, Any],
+        member: MemberSpec,
+        principal: Principal,
+        *,
+        server_name: str | None,
+        hops: int,
+        lent: str | None = None,
     ) -> dict[str, Any]:
         """The parameters with `_meta` as a server that is trusted gets it; for others they stay as they are."""
         meta = self.meta(member, principal, server_name=server_name, hops=hops)
+        if lent is not None:
+            meta[PASS_KEY] = lent
         return {**params, "_meta": {**params.get("_meta", {}), **meta}} if meta else params
 
     def meta(self, member: MemberSpec, principal: Principal, *, server_name: str | None, hops: int) -> dict[str, Any]:

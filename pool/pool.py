@@ -21,6 +21,7 @@ from pool.group import Closed
 from pool.life import Open
 from pool.listening import Heard, listening
 from pool.offer import Offer
+from pool.passes import Passes
 from pool.reporting import group_stats, probe
 from pool.request import Passed
 from pool.roster import Roster, by_name, connections, each
@@ -61,6 +62,7 @@ class Pool:
 
     `internal_key` signs who calls, for servers that are trusted. `environ` is where children get PATH and HOME from.
     At most `max_starts` processes are being started at a time. `connect` opens connections (tests bring their own).
+    `passes` lets children call each other; whoever gives them serves the way back.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Pool:
         max_starts: int = MAX_STARTS,
         connect: Open = open_connection,
         auth: FindAuth = no_auth,
+        passes: Passes | None = None,
     ) -> None:
         specs = by_name(groups)
         rng = rng or random.Random()  # noqa: S311 - chooses among equals, guards nothing
@@ -91,6 +94,7 @@ class Pool:
             ring=self._ring,
             open_connection=connect,
             on_change=self._changed,
+            passes=passes,
         )
         self._roster = Roster(specs, self._workshop)
         self._tasks: TaskGroup | None = None

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pool.life import Open
+from pool.passes import Passes
 from pool.spawning import SpawnGate
 from pool.spec import GroupSpec
 from pool.trace import TraceRing
@@ -33,6 +34,7 @@ class Workshop:
     ring: TraceRing
     open_connection: Open
     on_change: Told
+    passes: Passes | None = None
 
 
 @dataclass(slots=True)

@@ -6,9 +6,12 @@ __all__ = [
     "HOPS_KEY",
     "MAX_HOPS",
     "MAX_MESSAGE_BYTES",
+    "PASS_KEY",
     "PING_SECONDS",
     "PING_TIMEOUT_SECONDS",
     "PRINCIPAL_KEY",
+    "SECONDS_KEY",
+    "SERVER_KEY",
     "WS_SUBPROTOCOL",
     "CloseCode",
 ]
@@ -23,6 +26,15 @@ HOPS_KEY: Final = "io.stoa/hops"
 """Key in `_meta` of a request: how many servers the call has already passed through."""
 
 MAX_HOPS: Final = 4
+
+PASS_KEY: Final = "io.stoa/pass"  # noqa: S105 - a key, no secret
+"""Key in `_meta` of a request to a child of a pool: what the child shows to call other servers while it serves it."""
+
+SERVER_KEY: Final = "io.stoa/server"
+"""Key in `_meta` of a call that comes back from a child: the server that it is for."""
+
+SECONDS_KEY: Final = "io.stoa/seconds"
+"""Key in `_meta` of such a call: how long it may take, where the child has said so."""
 
 WS_SUBPROTOCOL: Final = "mcp"
 PING_SECONDS: Final = 30.0
