@@ -14,7 +14,7 @@ QUESTION ?= Which library reloads a program when its files change?
 .PHONY: help install dev demo test test-all check format conformance interop bench bench-gateway lock clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Stoa needs Python 3.11 or newer; none was found. Say where: make PYTHON=/path/to/python3.12" >&2; exit 2; }
