@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from host.plain_help import Command, Group
 from host.session import INTERRUPTED, OK, Session
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ __all__ = ["app"]
 
 app = typer.Typer(
     name="stoa",
+    cls=Group,
     help="MCP servers, a pool that drives them, and a host that answers from your own documents.",
     no_args_is_help=False,
     add_completion=False,
@@ -35,7 +37,9 @@ Client = Annotated[
 ]
 Project = Annotated[bool, typer.Option("--project", help="The file of the present folder, not that of all projects.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change, and write nothing.")]
-Host = Annotated[str, typer.Option(help="Address to listen on. Others than loopback need STOA_AUTH_… to be set.")]
+Host = Annotated[
+    str, typer.Option(metavar="ADDRESS", help="Address to listen on. Others than loopback need STOA_AUTH_… to be set.")
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -62,7 +66,7 @@ def options(
         typer.echo(context.get_help())
 
 
-@app.command(rich_help_panel="Servers")
+@app.command(cls=Command, rich_help_panel="Servers")
 def serve(
     context: typer.Context,
     server: Annotated[str, typer.Argument(help="Name of an installed server, e.g. content.")],
@@ -70,7 +74,9 @@ def serve(
         Literal["stdio", "http", "ws"], typer.Option(help="http and ws serve both: /mcp and /mcp/ws.")
     ] = "stdio",
     host: Host = "127.0.0.1",
-    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Else the server's own port.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, metavar="PORT", help="Else the server's own port.")
+    ] = None,
     root: Annotated[
         list[Path] | None,
         typer.Option(metavar="DIR", help="A folder that the server may read; may be given several times."),
@@ -86,16 +92,18 @@ def serve(
 
     if transport == "stdio" and port is not None:
         raise BadInput("--port means nothing on stdio.", hint="Add --transport http.")
+    if transport == "stdio":
+        _tell_a_person(context)
     settings = with_roots(load_settings(os.environ), root or (), force=force_root)
     say = Announcer([server], _session(context))
     serve_one(server, _louder(context, settings), transport=transport, host=host, port=port, say=say)
 
 
-@app.command(rich_help_panel="Servers")
+@app.command(cls=Command, rich_help_panel="Servers")
 def up(
     context: typer.Context,
     host: Host = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535)] = 8080,
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="PORT", help="0 takes a free one.")] = 8080,
 ) -> None:
     """Serve everything of mcp.json over HTTP and WebSocket: together at /mcp, Stoa's own servers each for itself."""
     from host.announce import Announcer
@@ -108,7 +116,7 @@ def up(
     serve_all(work, _louder(context, work.settings), host=host, port=port, say=say)
 
 
-@app.command(rich_help_panel="Servers")
+@app.command(cls=Command, rich_help_panel="Servers")
 def gateway(
     context: typer.Context,
     server: Servers = None,
@@ -129,7 +137,7 @@ def gateway(
         Literal["stdio", "http", "ws"], typer.Option(help="http and ws serve both: /mcp and /mcp/ws.")
     ] = "stdio",
     host: Host = "127.0.0.1",
-    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Else 8080.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, metavar="PORT", help="Else 8080.")] = None,
 ) -> None:
     """Serve all servers of mcp.json as one, with a pool behind it."""
     from host.announce import Announcer
@@ -138,6 +146,8 @@ def gateway(
 
     if transport == "stdio" and port is not None:
         raise BadInput("--port means nothing on stdio.", hint="Add --transport http.")
+    if transport == "stdio":
+        _tell_a_person(context)
     work = _workspace(context)
     choice = {
         "servers": tuple(server or ()),
@@ -151,7 +161,7 @@ def gateway(
     serve_gateway(work, settings, choice, transport=transport, host=host, port=port, say=say)
 
 
-@app.command(rich_help_panel="Servers")
+@app.command(cls=Command, rich_help_panel="Servers")
 def servers(context: typer.Context, name: Annotated[str | None, typer.Argument(help="Only this one.")] = None) -> int:
     """List servers: state, protocol era, version, latency."""
     from host.commands.look import list_servers
@@ -159,7 +169,7 @@ def servers(context: typer.Context, name: Annotated[str | None, typer.Argument(h
     return list_servers(_workspace(context), _session(context).output, name)
 
 
-@app.command(rich_help_panel="Servers")
+@app.command(cls=Command, rich_help_panel="Servers")
 def login(
     context: typer.Context,
     server: Server,
@@ -168,7 +178,8 @@ def login(
     ] = True,
     scope: Annotated[str | None, typer.Option(metavar="WORDS", help="Scopes to ask for, in quotes.")] = None,
     port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Loopback port that the browser comes back to; else any.")
+        int | None,
+        typer.Option(min=0, max=65535, metavar="PORT", help="Loopback port that the browser comes back to; else any."),
     ] = None,
 ) -> int:
     """Log in to a server that asks for OAuth; the tokens are kept in STOA_HOME."""
@@ -177,7 +188,7 @@ def login(
     return log_in_to(_workspace(context), _session(context).output, server, browser=browser, scope=scope, port=port)
 
 
-@app.command(rich_help_panel="Servers")
+@app.command(cls=Command, rich_help_panel="Servers")
 def logout(context: typer.Context, server: Server) -> int:
     """Forget the login to a server."""
     from host.commands.login import log_out_of
@@ -185,7 +196,7 @@ def logout(context: typer.Context, server: Server) -> int:
     return log_out_of(_workspace(context), _session(context).output, server)
 
 
-@app.command(rich_help_panel="Tools")
+@app.command(cls=Command, rich_help_panel="Tools")
 def tools(
     context: typer.Context,
     query: Annotated[str | None, typer.Argument(help="Words to rank the tools by.")] = None,
@@ -197,7 +208,7 @@ def tools(
     return list_tools(_workspace(context), _session(context).output, query, server or ())
 
 
-@app.command(rich_help_panel="Tools")
+@app.command(cls=Command, rich_help_panel="Tools")
 def call(
     context: typer.Context,
     tool: Annotated[str, typer.Argument(metavar="SERVER.TOOL", help="As `stoa tools` lists it.")],
@@ -212,7 +223,7 @@ def call(
     return call_tool(_workspace(context), _session(context).output, tool, words or (), args)
 
 
-@app.command(rich_help_panel="Work")
+@app.command(cls=Command, rich_help_panel="Work")
 def ingest(
     context: typer.Context,
     paths: Annotated[  # what cannot be read is reported beside the others, not refused here
@@ -236,7 +247,7 @@ def ingest(
     return code
 
 
-@app.command(rich_help_panel="Work")
+@app.command(cls=Command, rich_help_panel="Work")
 def run(
     context: typer.Context,
     task: Annotated[list[str], typer.Argument(metavar="TASK", help="A question or a task, in quotes.")],
@@ -267,7 +278,7 @@ def run(
     )
 
 
-@app.command(rich_help_panel="Set-up")
+@app.command(cls=Command, rich_help_panel="Set-up")
 def config(
     context: typer.Context,
     client: Client,
@@ -283,7 +294,7 @@ def config(
     output.note(where_to_paste(client, sys.platform))
 
 
-@app.command(rich_help_panel="Set-up")
+@app.command(cls=Command, rich_help_panel="Set-up")
 def install(
     context: typer.Context,
     client: Client,
@@ -299,7 +310,7 @@ def install(
     return install(work, output, client, name=name, servers=server or (), project=project, dry_run=dry_run)
 
 
-@app.command(rich_help_panel="Set-up")
+@app.command(cls=Command, rich_help_panel="Set-up")
 def uninstall(
     context: typer.Context,
     client: Client,
@@ -315,13 +326,20 @@ def uninstall(
     return uninstall(os.environ, _session(context).output, client, name=name, project=project, dry_run=dry_run)
 
 
-@app.command(rich_help_panel="Set-up")
+@app.command(cls=Command, rich_help_panel="Set-up")
 def doctor(context: typer.Context) -> int:
     """Check Python, disk, ports, keys and extras; say what to do."""
     from host.commands.look import examine_all
 
     session = _session(context)
     return examine_all(session.config, session.output)
+
+
+def _tell_a_person(context: typer.Context) -> None:
+    """Whoever starts a stdio server by hand would wait for ever, and not know for what."""
+    if sys.stdin is not None and sys.stdin.isatty():
+        said = "This speaks MCP on stdin and stdout, for a client that starts it: see `stoa install`. Ctrl-C ends it;"
+        _session(context).output.note(f"{said} --transport http serves on a port.")
 
 
 def _quoted(words: list[str]) -> str:

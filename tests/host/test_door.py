@@ -1,5 +1,6 @@
 """From words to exit codes."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -93,3 +94,29 @@ def stoa(
         timeout=30,
         check=False,
     )
+
+
+@pytest.mark.parametrize("words", [["--help"], ["install", "--help"], ["gateway", "-h"]])
+def test_flags_are_shown_without_a_type(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(words) == 0
+    out = capsys.readouterr().out
+    assert "--help" in out
+    assert "bool" not in out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such terminals there")
+@pytest.mark.parametrize("command", [["gateway"], ["serve", "content"]])
+def test_a_person_who_starts_a_stdio_server_is_told_what_it_waits_for(command: list[str], home: Path) -> None:
+    ours, theirs = os.openpty()
+    config = home / "mcp.json"
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text('{"mcpServers": {"a": {"command": "no-such-command-anywhere"}}}', "utf-8")
+    words = [sys.executable, "-m", "host", "--config", str(config), *command]
+    with subprocess.Popen(words, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        said = process.stderr.readline()
+        process.kill()
+    os.close(ours)
+    os.close(theirs)
+    assert "stoa install" in said
+    assert "--transport http" in said
