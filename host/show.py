@@ -75,8 +75,12 @@ def tools(console: Console, found: Iterable[tuple[str, str, str, bool]]) -> None
     """Name, arguments, first line of the description, read-only or not; one tool to a block."""
     for name, arguments, description, read_only in found:
         head = Text.assemble((name, "bold"), "  ", (printable(arguments), "cyan"))
-        console.print(head, soft_wrap=True)
-        mark = "" if read_only else "(changes things) "
+        if console.is_terminal and head.cell_len > console.width:
+            console.print(Text(name, style="bold"), soft_wrap=True)
+            _indented(console, Text(printable(arguments), style="cyan"), 4)
+        else:
+            console.print(head, soft_wrap=True)
+        mark = "" if read_only else "(may change things) "
         _indented(console, Text.assemble((mark, "yellow"), printable(description)), 4)
 
 

@@ -1,7 +1,7 @@
 """What `stoa servers NAME` says beside the line of each replica: its counts, its last words on stderr, the last
 decisions."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,12 +52,13 @@ def as_json(details: Details) -> dict[str, JsonValue]:
     }
 
 
-def show_details(console: Console, details: Details) -> None:
+def show_details(console: Console, details: Details, *, told: Collection[str] = ()) -> None:
+    """`told`: reasons that stand on the screen already, and are not said again."""
     stats = details.stats
     console.print()
     console.print(Text(f"{stats.server}: {stats.strategy}, {_sentence(stats)}"), soft_wrap=True)
     for replica in stats.replicas:
-        console.print(Text.assemble((replica.replica, "bold"), f"  {', '.join(_facts(replica))}"), soft_wrap=True)
+        console.print(Text.assemble((replica.replica, "bold"), f"  {', '.join(_facts(replica, told))}"), soft_wrap=True)
         for line in list(details.stderr.get(replica.replica, ()))[-STDERR_LINES:]:
             console.print(Text(f"    {printable(line)}", style="dim"), soft_wrap=True)
     for trace in details.trace:
@@ -75,22 +76,22 @@ def _calls(count: int) -> str:
     return "1 call" if count == 1 else f"{count} calls"
 
 
-def _facts(replica: ReplicaStats) -> Iterator[str]:
-    yield replica.state + (f" ({replica.reason})" if replica.reason else "")
+def _facts(replica: ReplicaStats, told: Collection[str]) -> Iterator[str]:
+    yield replica.state + (f" ({replica.reason})" if replica.reason and replica.reason not in told else "")
     if replica.is_spare:
         yield "spare"
     yield f"{replica.in_flight} of {replica.max_in_flight} in flight"
     yield _calls(replica.calls)
-    for count, what in (
-        (replica.failures, "failed"),
-        (replica.ejections, "ejections"),
-        (replica.reconnects, "reconnects"),
-        (replica.recycled, "times replaced"),
-        (replica.starts_failed, "starts failed"),
-        (replica.probes_failed, "probes failed"),
+    for count, one, more in (
+        (replica.failures, "failed", "failed"),
+        (replica.ejections, "ejection", "ejections"),
+        (replica.reconnects, "reconnect", "reconnects"),
+        (replica.recycled, "time replaced", "times replaced"),
+        (replica.starts_failed, "start failed", "starts failed"),
+        (replica.probes_failed, "probe failed", "probes failed"),
     ):
         if count:
-            yield f"{count} {what}"
+            yield f"{count} {one if count == 1 else more}"
     if replica.p50_seconds is not None and replica.p99_seconds is not None:
         yield f"p50 {replica.p50_seconds * 1000:.1f} ms, p99 {replica.p99_seconds * 1000:.1f} ms"
     if replica.age_seconds is not None:

@@ -51,6 +51,8 @@ def list_servers(work: Workspace, output: Output, name: str | None) -> int:
         {"servers": [_status(each) for each in found], **closely, "configuration": work.source},
         lambda console: _show_servers(console, found, details),
     )
+    if not found:
+        output.note(f"There is no server in {work.source}.")
     return OK if any(each.is_up for each in found) or not found else UNAVAILABLE
 
 
@@ -72,7 +74,7 @@ def _show_servers(console: Console, found: Sequence[ReplicaStatus], details: Det
         ],
     )
     if details is not None:
-        show_details(console, details)
+        show_details(console, details, told={each.reason for each in found})
 
 
 def list_tools(work: Workspace, output: Output, query: str | None, servers: Sequence[str]) -> int:
@@ -181,7 +183,9 @@ def tool_ref(name: str, work: Workspace) -> ToolRef:
     server, dot, tool = name.rpartition(".")
     if not dot or not server or not tool:
         example = next((group.name for group in work.groups), "content")
-        raise BadInput(f"{name!r} is not of the form server.tool.", hint=f"Like {example}.… ; see `stoa tools`.")
+        raise BadInput(
+            f"{name!r} is not of the form server.tool.", hint=f"Write it as {example}.TOOL; `stoa tools` lists them."
+        )
     try:
         work.group(server)
     except NotFound:

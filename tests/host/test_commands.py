@@ -60,7 +60,7 @@ def test_tools_are_listed_with_their_arguments(home: Path, text: Output, capsys:
     assert list_tools(workspace(home, Shelf(home).group()), text, None, ()) == OK
     out = capsys.readouterr().out
     assert "shelf.find_texts  query=string [limit=integer]\n    Find texts by their words.\n" in out
-    assert "shelf.remove_text  id=string\n    (changes things) Remove a text for good.\n" in out
+    assert "shelf.remove_text  id=string\n    (may change things) Remove a text for good.\n" in out
 
 
 def test_a_query_puts_the_best_tool_first_and_drops_the_others(home: Path, as_json: Output, capsys: Capture) -> None:

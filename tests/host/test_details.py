@@ -10,7 +10,7 @@ import pytest
 from host.commands.details import look_closely, show_details
 from host.commands.look import list_servers
 from host.output import Output
-from host.session import OK
+from host.session import OK, UNAVAILABLE
 from pool.spec import GroupSpec, StdioSpec
 from tests.host.shelf import Shelf, dead, workspace
 from tests.pool.stage import SERVERS, call, open_pool, plain, quick
@@ -60,3 +60,10 @@ async def test_the_last_decisions_are_told(capsys: pytest.CaptureFixture[str]) -
     assert "plain: least_latency, 1 call, 0 failed" in out
     assert "plain.echo on plain-0: " in out
     assert "other" not in out
+
+
+def test_why_a_server_is_down_is_said_once(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert list_servers(workspace(home, dead("away")), Output(), "away") == UNAVAILABLE
+    out = capsys.readouterr().out
+    assert out.count("no-such-command-anywhere") == 1
+    assert "away-0  stopped, 0 of 16 in flight, 0 calls, 1 start failed\n" in out

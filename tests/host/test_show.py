@@ -1,6 +1,7 @@
 """How results look in wide and narrow windows, and in a pipe."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -38,3 +39,14 @@ def test_found_and_advice_of_a_check_are_told_apart_in_a_pipe() -> None:
     console, file = printed(1000, is_terminal=False)
     show.checks(console, [Check("X_KEY", "note", "not set", "for x"), Check("Python", "ok", "3.12")])
     assert file.getvalue().splitlines() == ["note  X_KEY   not set - for x", "ok    Python  3.12"]
+
+
+def test_arguments_that_do_not_fit_beside_a_tools_name_stand_below_it() -> None:
+    arguments = " ".join(f"[argument_{number}=string]" for number in range(6))
+    console, file = printed(80)
+    show.tools(console, [("content.ingest", arguments, "Stores a document.", False)])
+    name, *folded, said = re.sub(r"\x1b\[[\d;]*m", "", file.getvalue()).splitlines()
+    assert name == "content.ingest"
+    assert " ".join(line.strip() for line in folded) == arguments
+    assert all(line.startswith("    ") and len(line) <= 80 for line in folded)
+    assert said.strip() == "(may change things) Stores a document."
