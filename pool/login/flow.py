@@ -41,6 +41,8 @@ MAX_SAID: Final = 300
 
 _KNOCK: Final = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
 """Whatever is asked without a token is answered with 401, and from there the SDK finds its way."""
+_LET_IN: Final = (400, 405, 406, 415, 422)
+"""What servers without a login say to it: they want a session or another revision, and no token."""
 
 
 async def log_in(
@@ -185,8 +187,10 @@ async def _obtain(spec: HttpSpec | SseSpec, provider: OAuthClientProvider) -> Gr
         said = "its answer cannot be understood" if isinstance(error, ValidationError) else str(error)
         raise Denied(f"The login to {spec} failed: {mask(said, spec.secrets)[:MAX_SAID]}.") from None
     if provider.context.current_tokens is None:
-        if status < 400:
+        if status < 400 or status in _LET_IN:
             raise BadInput(f"{spec} does not ask for a login.", hint="There is nothing to do.")
+        if status == 404:
+            raise BadInput(f"There is no MCP server at {spec} (HTTP 404).", hint="Correct its url in mcp.json.")
         raise Unavailable(f"{spec} answers with HTTP {status}, which is no request for a login.")
     if status == 401:
         raise Denied(f"{spec} does not accept the token that its own authorization server has given.")

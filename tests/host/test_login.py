@@ -94,6 +94,17 @@ async def test_a_refusal_is_one_short_block(tmp_path: Path) -> None:
         assert "Traceback" not in err
 
 
+@pytest.mark.parametrize(("path", "told"), [("mcp", "does not ask for a login"), ("elsewhere", "no MCP server at")])
+async def test_a_server_that_asks_for_no_login_says_so(tmp_path: Path, home: Path, path: str, told: str) -> None:
+    async with served(load("plain").build().streamable_http_app()) as address:
+        config = tmp_path / "mcp.json"
+        config.write_text(json.dumps({"mcpServers": {"open": {"url": f"http://{address}/{path}"}}}), "utf-8")
+        with anyio.fail_after(PATIENCE_SECONDS):
+            code, out, err = await run(config, "login", "open", "--no-browser")
+    assert (code, out) == (2, "")
+    assert told in err
+
+
 @pytest.mark.parametrize(
     ("member", "told"),
     [
