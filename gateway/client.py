@@ -78,6 +78,15 @@ class Client:
         return f"<Client {self._ctx.protocol_version} {', '.join(self.capabilities) or 'without capabilities'}>"
 
     @property
+    def name(self) -> str:
+        """What the client calls itself."""
+        about = self.meta.get(types.CLIENT_INFO_META_KEY) if self.is_modern else None
+        if isinstance(about, dict):
+            return str(cast("dict[str, object]", about).get("name"))
+        params = self.connection.client_params
+        return params.client_info.name if params is not None else ""
+
+    @property
     def wants_progress(self) -> bool:
         return "progressToken" in self.meta
 
@@ -149,15 +158,14 @@ def _declared(meta: Mapping[str, Any]) -> Mapping[str, JsonValue]:
 
 
 def _negotiated(connection: Connection) -> Mapping[str, JsonValue]:
-    known = connection.state.get(_CAPABILITIES)
-    if known is None:
-        declared = connection.client_capabilities
-        if declared is None:
-            return _NOTHING
-        known = connection.state[_CAPABILITIES] = _passed_on(
-            declared.model_dump(by_alias=True, mode="json", exclude_none=True)
-        )
-    return known
+    declared = connection.client_capabilities
+    if declared is None:
+        return _NOTHING
+    known: tuple[object, Mapping[str, JsonValue]] | None = connection.state.get(_CAPABILITIES)
+    if known is None or known[0] is not declared:  # a client may initialize once more
+        written = declared.model_dump(by_alias=True, mode="json", exclude_none=True)
+        known = connection.state[_CAPABILITIES] = declared, _passed_on(written)
+    return known[1]
 
 
 def _passed_on(capabilities: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:

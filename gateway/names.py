@@ -11,10 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-__all__ = ["MAX_NAME_CHARACTERS", "OWN_TOOLS", "Names", "Origin", "name_all", "owner_of"]
+__all__ = ["MAX_NAME_CHARACTERS", "OWN_TOOLS", "Names", "Origin", "candidates", "name_all", "owner_of"]
 
 MAX_NAME_CHARACTERS: Final = 64
 HASH_CHARACTERS: Final = 8
+KEPT_CHARACTERS: Final = MAX_NAME_CHARACTERS - HASH_CHARACTERS - 1
+"""Of a name that a hash follows."""
 
 OWN_TOOLS: Final = ("search_tools", "describe_tool", "call_tool")
 """Tools of the gateway itself."""
@@ -56,6 +58,12 @@ def owner_of(name: str, servers: Iterable[str]) -> str | None:
     )
 
 
+def candidates(name: str, servers: Iterable[str]) -> tuple[str, ...]:
+    """All servers that a thing of this name can belong to, the one that it most likely means first."""
+    fitting = [server for server in servers if name.startswith(_prefix(server)[:KEPT_CHARACTERS])]
+    return tuple(sorted(fitting, key=lambda server: -len(_prefix(server))))
+
+
 def _name(thing: Origin, prefixes: Mapping[str, str]) -> str:
     server, own = thing
     plain = f"{server}_{own}"
@@ -64,7 +72,7 @@ def _name(thing: Origin, prefixes: Mapping[str, str]) -> str:
     if name == plain and len(name) <= MAX_NAME_CHARACTERS and is_clear:
         return name
     digest = hashlib.sha256(f"{server}\0{own}".encode("utf-8", "surrogatepass")).hexdigest()[:HASH_CHARACTERS]
-    return f"{name[: MAX_NAME_CHARACTERS - HASH_CHARACTERS - 1]}_{digest}"
+    return f"{name[:KEPT_CHARACTERS]}_{digest}"
 
 
 def _prefix(server: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 import anyio
 from anyio.abc import TaskGroup
 
+from gateway.circle import GATEWAY_NAME
 from gateway.options import Options
 from gateway.view import View
 from pool.offer import Offer
@@ -35,12 +36,14 @@ class Offers:
         tasks: Callable[[], TaskGroup],
         on_late: Callable[[], None],
         listing_seconds: float,
+        me: str = "",
     ) -> None:
         self._pool = pool
         self._options = options
         self._tasks = tasks
         self._on_late = on_late
         self._listing_seconds = listing_seconds
+        self._me = me
         self._offers: dict[str, Offer] = {}
         self._asking: dict[str, anyio.Event] = {}
         self._late: set[str] = set()
@@ -63,6 +66,11 @@ class Offers:
         if self._is_old:
             self._renew()
         return self._view
+
+    def is_gateway(self, server: str) -> bool:
+        """Whether another gateway is known to stand there."""
+        offer = self._offers.get(server)
+        return offer is not None and offer.server_name == GATEWAY_NAME
 
     def changed(self, server: str) -> None:
         """Something of this server is not as it was; it is asked again when somebody wants to know."""
@@ -124,7 +132,7 @@ class Offers:
         self._forget(set(self._offers).difference(servers))
         self._look()
         self._is_old = False
-        self._view = View.of(self._offers, servers=servers, options=self._options)
+        self._view = View.of(self._offers, servers=servers, options=self._options, me=self._me)
         for conflict in self._view.conflicts():
             if conflict not in self._told:
                 self._told.add(conflict)

@@ -17,6 +17,7 @@ import mcp_types as types
 from mcp_types.methods import INPUT_REQUIRED_METHODS
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
+from gateway.circle import GATEWAY_NAME
 from gateway.client import Client, Clients
 from gateway.options import Limits
 from gateway.patience import LONGEST_SECONDS, Patience
@@ -30,9 +31,7 @@ from pool.verdict import after_deadline
 from pool.wire.asker import Asker
 from pool.wire.failures import Refusal
 
-__all__ = ["GATEWAY_NAME", "Passing"]
-
-GATEWAY_NAME: Final = "stoa"
+__all__ = ["Passing"]
 
 _AT: Final = "stoa-at."
 """Begins a request state that remembers a replica. It is a wish and no secret: the server guards its own state."""

@@ -2,16 +2,17 @@
 which would check and rebuild every argument and result a second time. What is checked is what is used here: names.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, cast
 
 import mcp_types as types
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.shared.exceptions import MCPError
 
-from gateway.access import Access
+from gateway.access import Access, without_words
+from gateway.circle import GATEWAY_NAME, marked
 from gateway.client import Client
-from gateway.names import OWN_TOOLS, owner_of
+from gateway.names import OWN_TOOLS, candidates, owner_of
 from gateway.offers import Offers
 from gateway.passing import Passing
 from gateway.search import Search
@@ -25,6 +26,9 @@ from pool.wire.failures import Refusal
 from stoa.errors import BadInput, NotFound, StoaError, Unavailable
 
 __all__ = ["Relay"]
+
+MAX_SHOWN: Final = 256
+"""Characters of an unknown name that are said again."""
 
 RESOURCE_NOT_FOUND: Final = -32002
 """What revisions before 2026-07-28 answer for an address that nothing has."""
@@ -44,13 +48,16 @@ class Relay:
         search: Search,
         about: ServersResource,
         stamp: Mapping[str, Any],
+        me: str,
     ) -> None:
+        """`me` tells this gateway from others."""
         self._offers = offers
         self._passing = passing
         self._access = access
         self._search = search
         self._about = about
         self._stamp = stamp
+        self._me = me
         self._handlers: dict[str, Handler] = {
             "tools/call": self._call_tool,
             "tools/list": self._list_tools,
@@ -76,6 +83,8 @@ class Relay:
             return await handler(client, current_call(), ctx.params or {})
         except Refusal as refusal:
             raise _error(refusal, is_modern=client.is_modern) from refusal
+        except StoaError as error:
+            raise self._shown(error, current_call()) from error
 
     # -- tools -------------------------------------------------------------------------------------------------------
 
@@ -98,14 +107,12 @@ class Relay:
         try:
             tool = self._offers.view.by_name.get(name) or await self._find_tool(name, call)
         except Unavailable as error:
-            return self._own(failed_result(error), "tools/call", client)
+            return self._own(failed_result(self._shown(error, call)), "tools/call", client)
         try:
             self._access.require(call.principal, tool.server)
             result = await self._send(client, call, tool.server, "tools/call", params, "name", tool.info.ref.tool)
-        except (StoaError, Refusal) as error:
-            if isinstance(error, Refusal) and error.status is None:
-                raise  # an error of the protocol that the server itself has chosen
-            failed = failed_result(_as_ours(error, f"{tool.server}.{tool.info.ref.tool}", tool.server))
+        except StoaError as error:
+            failed = failed_result(self._shown(error, call))
             if tool.info.output_schema is not None and not self._access.is_told(tool.server):
                 # Clients check it against the tool's own schema, which knows nothing of our failures.
                 del failed["structuredContent"]
@@ -121,21 +128,31 @@ class Relay:
             found = (await self._offers.fresh()).by_name.get(name)
         if found is not None:
             return found
-        # Where nobody knows what a server has, a name of its cannot be called wrong.
-        missing = [server for server in ([owner] if owner else view.servers) if server not in view.offers]
-        if missing and self._access.allows(call.principal, missing[0]):
-            raise await self._about.why(missing[0])
-        raise unknown("tool", name, [tool.name for tool in self._visible(call)])
+        raise self._why_not("tool", name, [tool.name for tool in self._visible(call)], call)
+
+    def _why_not(self, kind: str, name: str, known: list[str], call: Call) -> Exception:
+        """Nothing has this name. But where nobody knows what a server has, a name of its cannot be called wrong."""
+        view = self._offers.view
+        for server in candidates(name, view.servers) if len(view.servers) > 1 else view.servers:
+            if server not in view.offers and self._access.allows(call.principal, server):
+                return self._about.why(server)
+        return unknown(kind, name if len(name) <= MAX_SHOWN else f"{name[:MAX_SHOWN]}…", known)
+
+    def _shown(self, error: StoaError, call: Call) -> StoaError:
+        """The error as the caller may read it."""
+        if self._access.sees_inside(call.principal) or (said := without_words(error.message)) == error.message:
+            return error
+        return type(error)(said, hint=error.hint, retry_after=error.retry_after)
 
     async def _list_tools(self, client: Client, call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
         _one_page(params)
         view = await self._offers.fresh()
         visible = self._visible(call)
-        if self._search.is_on(view):
+        if self._search.is_on(view) and client.name != GATEWAY_NAME:  # another gateway searches for itself
             tools = self._search.listed(visible, is_modern=client.is_modern)
         else:
             tools = [tool.wire(is_modern=client.is_modern) for tool in visible]
-        return self._own({"tools": tools}, "tools/list", client)
+        return self._list("tools", tools, "tools/list", client)
 
     def _visible(self, call: Call) -> list[Listed]:
         allowed = self._allowed(call)
@@ -146,23 +163,21 @@ class Relay:
     async def _list_prompts(self, client: Client, call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
         _one_page(params)
         view = await self._offers.fresh()
-        return self._own({"prompts": list(view.listed_prompts(self._allowed(call)))}, "prompts/list", client)
+        return self._list("prompts", view.listed_prompts(self._allowed(call)), "prompts/list", client)
 
     async def _get_prompt(self, client: Client, call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
-        server, own = await self._find_prompt(_text(params, "name"))
+        server, own = await self._find_prompt(_text(params, "name"), call)
         self._access.require(call.principal, server)
         return await self._send(client, call, server, "prompts/get", params, "name", own)
 
-    async def _find_prompt(self, name: str) -> tuple[str, str]:
+    async def _find_prompt(self, name: str, call: Call) -> tuple[str, str]:
         origin = self._offers.view.prompts.origin.get(name)
         if origin is None:
             view = await self._offers.fresh()
             origin = view.prompts.origin.get(name)
             if origin is None:
-                owner = owner_of(name, view.servers)
-                if owner is not None and owner not in view.offers:
-                    raise await self._about.why(owner)
-                raise unknown("prompt", name, list(view.prompts.origin))
+                known = [str(prompt["name"]) for prompt in view.listed_prompts(self._allowed(call))]
+                raise self._why_not("prompt", name, known, call)
         return origin
 
     # -- resources ---------------------------------------------------------------------------------------------------
@@ -171,18 +186,20 @@ class Relay:
         _one_page(params)
         view = await self._offers.fresh()
         resources = [*self._about.listed(), *view.listed_resources(self._allowed(call))]
-        return self._own({"resources": resources}, "resources/list", client)
+        return self._list("resources", resources, "resources/list", client)
 
     async def _list_templates(self, client: Client, call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
         _one_page(params)
         view = await self._offers.fresh()
-        templates = list(view.listed_templates(self._allowed(call)))
-        return self._own({"resourceTemplates": templates}, "resources/templates/list", client)
+        templates = view.listed_templates(self._allowed(call))
+        return self._list("resourceTemplates", templates, "resources/templates/list", client)
 
     async def _read_resource(self, client: Client, call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
         uri = _text(params, "uri")
         if uri == SERVERS_URI:
-            return self._own(self._about.read(self._allowed(call)), "resources/read", client)
+            sees_inside = self._access.sees_inside(call.principal)
+            about = self._about.read(self._allowed(call), sees_inside=sees_inside)
+            return self._own(about, "resources/read", client)
         server = await self.server_of(uri)
         self._access.require(call.principal, server)
         return await self._send(client, call, server, "resources/read", params, "uri", uri)
@@ -193,7 +210,7 @@ class Relay:
         if server is None:
             if len(self._offers.servers) == 1:
                 return self._offers.servers[0]  # whatever it is, there is nobody else to ask
-            raise unknown("resource", uri, [], uri=uri)
+            raise unknown("resource", uri[:MAX_SHOWN], [], uri=uri[:MAX_SHOWN])
         return server
 
     async def _complete(self, client: Client, call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -202,7 +219,7 @@ class Relay:
         ref = cast("dict[str, Any]", reference) if isinstance(reference, dict) else {}
         try:
             if ref.get("type") == "ref/prompt":
-                server, own = await self._find_prompt(_text(ref, "name"))
+                server, own = await self._find_prompt(_text(ref, "name"), call)
                 ref = {**ref, "name": own}
             else:
                 own = _text(ref, "uri")
@@ -223,8 +240,17 @@ class Relay:
         """Pass a request on, with the server's own name for the thing."""
         offer = self._offers.view.offers.get(server)
         wanted = {**params, key: own} if key else params
-        result = await self._passing.send(client, call, server, method, wanted, offer=offer, target=own)
+        try:
+            result = await self._passing.send(client, call, server, method, wanted, offer=offer, target=own)
+        except Refusal as refusal:
+            if refusal.status is None:
+                raise  # an error of the protocol that the server itself has chosen
+            raise after_refusal(refusal, f"{server}.{own}", server=server) from refusal
         return for_client(result, method, is_modern=client.is_modern, stamp=self._stamp)
+
+    def _list(self, key: str, entries: Iterable[Mapping[str, Any]], method: str, client: Client) -> dict[str, Any]:
+        listed = marked(entries, self._me) if client.name == GATEWAY_NAME else list(entries)
+        return self._own({key: listed}, method, client)
 
     def _own(self, fields: dict[str, Any], method: str, client: Client) -> dict[str, Any]:
         return own_result(fields, method, is_modern=client.is_modern, stamp=self._stamp)
@@ -250,14 +276,8 @@ def _one_page(params: Mapping[str, Any]) -> None:
         raise BadInput("The cursor does not belong to this list.", hint="Leave it out.")
 
 
-def _as_ours(error: StoaError | Refusal, what: str, server: str) -> StoaError:
-    return after_refusal(error, what, server=server) if isinstance(error, Refusal) else error
-
-
 def _error(refusal: Refusal, *, is_modern: bool) -> MCPError:
-    """The server's own error, as it came; without a code of its own (an HTTP status) it is one of ours."""
-    if refusal.status is not None:
-        return protocol_error(Unavailable(f"The server refused: {refusal.message}", retry_after=refusal.retry_after))
+    """The server's own error, as it came."""
     if refusal.code == RESOURCE_NOT_FOUND and is_modern:
         return protocol_error(NotFound(refusal.message))
     return MCPError(refusal.code, refusal.message, refusal.data)

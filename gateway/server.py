@@ -7,8 +7,10 @@ It is a plain low-level server of the SDK with the kit's tracing and gate before
 (`relay`); what little it answers itself is registered here.
 """
 
+import secrets
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -22,12 +24,13 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 import stoa
 from gateway.access import Access, is_told
+from gateway.circle import GATEWAY_NAME
 from gateway.client import Clients, remember_level
 from gateway.names import OWN_TOOLS
 from gateway.news import News
 from gateway.offers import Offers
 from gateway.options import Limits, Options
-from gateway.passing import GATEWAY_NAME, Passing
+from gateway.passing import Passing
 from gateway.relay import Relay
 from gateway.search import Search
 from gateway.servers_resource import SERVERS_URI, ServersResource
@@ -64,6 +67,8 @@ def create(
     """The gateway in front of a pool that is open for as long as this is served. Raises `BadInput`, `NotFound` for
     options that do not fit its groups."""
     options.check(pool.servers)
+    if options.no_prefix:  # that one, whatever comes beside it later
+        options = replace(options, servers=options.chosen(pool.servers))
     return Gateway(pool, settings, options, embedder, clock or SystemClock(), limits or Limits())
 
 
@@ -84,8 +89,14 @@ class Gateway:
         self._pool = pool
         self._has_key = settings.internal_key is not None
         self._tasks: TaskGroup | None = None
+        me = secrets.token_hex(4)
         self.offers = Offers(
-            pool, options, tasks=self._running, on_late=self._lists_changed, listing_seconds=limits.listing_seconds
+            pool,
+            options,
+            tasks=self._running,
+            on_late=self._lists_changed,
+            listing_seconds=limits.listing_seconds,
+            me=me,
         )
         self._search = Search(options, tasks=self._running, embedder=embedder)
         self.suspended = Suspended(self._running, limits)
@@ -107,6 +118,7 @@ class Gateway:
             search=self._search,
             about=about,
             stamp=self._lowlevel.server_info_stamp,
+            me=me,
         )
         self._watching = Watching(
             pool,

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
+from gateway.access import without_words
 from gateway.offers import Offers
 from pool.pool import Pool
 from pool.status import GroupStats, ReplicaStats
@@ -52,16 +53,17 @@ class ServersResource:
             for name, state in seen.items()
         }
 
-    def read(self, servers: Iterable[str]) -> dict[str, Any]:
-        """The result of resources/read, with the servers that the caller may use."""
+    def read(self, servers: Iterable[str], *, sees_inside: bool = True) -> dict[str, Any]:
+        """The result of resources/read, with the servers that the caller may use. What all callers do, and what
+        processes have said, is for those who see inside."""
         self.notice()
         stats = self._pool.stats()
         found = [stats.group(server) for server in servers]
-        about = {"servers": [self._group(group) for group in found if group is not None]}
+        about = {"servers": [self._group(group, sees_inside=sees_inside) for group in found if group is not None]}
         text = json.dumps(about, ensure_ascii=False, indent=1)
         return {"contents": [{"uri": SERVERS_URI, "mimeType": "application/json", "text": text}]}
 
-    async def why(self, server: str) -> StoaError:
+    def why(self, server: str) -> StoaError:
         """Why nothing is known of a server that nobody could list."""
         group = self._pool.stats().group(server)
         reasons = [replica.reason for replica in group.replicas if replica.reason] if group is not None else []
@@ -71,7 +73,7 @@ class ServersResource:
             retry_after=1.0,
         )
 
-    def _group(self, group: GroupStats) -> dict[str, Any]:
+    def _group(self, group: GroupStats, *, sees_inside: bool) -> dict[str, Any]:
         offer = self._offers.view.offers.get(group.server)
         up = [replica for replica in group.replicas if replica.state in _UP]
         about: dict[str, Any] = {
@@ -85,21 +87,20 @@ class ServersResource:
             if offer.server_version:
                 about["version"] = offer.server_version
         if not up and (reason := next((replica.reason for replica in group.replicas if replica.reason), "")):
-            about["reason"] = reason
-        return {
-            **about,
-            "in_flight": group.in_flight,
-            "waiting": group.waiting,
-            "replicas": [self._replica(replica) for replica in group.replicas],
-        }
+            about["reason"] = reason if sees_inside else without_words(reason)
+        if sees_inside:
+            about |= {"in_flight": group.in_flight, "waiting": group.waiting}
+        return {**about, "replicas": [self._replica(each, sees_inside=sees_inside) for each in group.replicas]}
 
-    def _replica(self, replica: ReplicaStats) -> Mapping[str, Any]:
+    def _replica(self, replica: ReplicaStats, *, sees_inside: bool) -> Mapping[str, Any]:
         since = self._since.get(replica.replica)
         about: dict[str, Any] = {"replica": replica.replica, "state": replica.state}
         if replica.reason:
-            about["reason"] = replica.reason
+            about["reason"] = replica.reason if sees_inside else without_words(replica.reason)
         if since is not None:
             about["since"] = since[1].isoformat(timespec="seconds")
+        if not sees_inside:
+            return about
         return {**about, "calls": replica.calls, "failures": replica.failures, "in_flight": replica.in_flight}
 
 

@@ -80,6 +80,11 @@ class Held:
             self._questions.pop(key, None)
         return asked.answer
 
+    @property
+    def waits(self) -> bool:
+        """Whether its server waits for an answer."""
+        return bool(self._questions)
+
     def take(self, responses: object) -> None:
         """Answers by the keys of their questions; what is still open is asked again."""
         if not isinstance(responses, dict):
@@ -119,6 +124,7 @@ class Suspended:
         self._tasks = tasks
         self._limits = limits
         self._waiting: dict[str, Held] = {}
+        self._running: set[Held] = set()
 
     def __repr__(self) -> str:
         return f"<Suspended: {len(self._waiting)} calls wait for their clients>"
@@ -161,6 +167,7 @@ class Suspended:
         return {"resultType": "input_required", "inputRequests": held.questions(), "requestState": handle}
 
     async def _run(self, held: Held, run: Run) -> None:
+        self._running.add(held)
         try:
             with held.patience:
                 held.result = await run(held)
@@ -171,15 +178,16 @@ class Suspended:
         except Exception as error:  # noqa: BLE001  # the owner task of this call: whoever waits for it raises it again
             held.error = error
         finally:
+            self._running.discard(held)
             held.end()
             for handle in [handle for handle, each in self._waiting.items() if each is held]:
                 del self._waiting[handle]
 
     def _has_room(self, owner: Owner) -> bool:
-        own = sum(
-            (held.owner.tenant, held.owner.subject) == (owner.tenant, owner.subject) for held in self._waiting.values()
-        )
-        return len(self._waiting) < self._limits.max_held and own < self._limits.max_held_each
+        # Counted by their questions: of many that ask at the same moment, none has a handle yet.
+        waiting = [held.owner for held in self._running if held.waits]
+        own = sum((each.tenant, each.subject) == (owner.tenant, owner.subject) for each in waiting)
+        return len(waiting) < self._limits.max_held and own < self._limits.max_held_each
 
 
 def _written(asked: _Question) -> dict[str, Any]:

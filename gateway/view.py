@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from gateway.circle import without_circles
 from gateway.names import Names, Origin, name_all
 from gateway.options import Options
 from gateway.routes import Routes
 from gateway.shapes import listed_tool
 from pool.catalogue import ToolInfo
 from pool.offer import Offer
-from stoa.errors import NotFound
 
 __all__ = ["Listed", "View"]
 
@@ -32,12 +32,14 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """`tools` are in the order in which they are listed: servers as they are configured, then by name."""
+    """`tools` are in the order in which they are listed: servers as they are configured, then by name. `hidden` are
+    those whose name was taken."""
 
     servers: tuple[str, ...] = ()
     offers: Mapping[str, Offer] = field(default_factory=dict[str, Offer])
     tools: tuple[Listed, ...] = ()
     by_name: Mapping[str, Listed] = field(default_factory=dict[str, Listed])
+    hidden: tuple[Origin, ...] = ()
     prompts: Names = field(default_factory=Names)
     routes: Routes = field(default_factory=Routes)
 
@@ -45,14 +47,21 @@ class View:
         return f"<View of {len(self.offers)}/{len(self.servers)} servers: {len(self.tools)} tools>"
 
     @classmethod
-    def of(cls, offers: Mapping[str, Offer], *, servers: Sequence[str], options: Options) -> "View":
-        known = [(server, offers[server]) for server in servers if server in offers]
-        tools = _tools(known, servers, options)
+    def of(cls, offers: Mapping[str, Offer], *, servers: Sequence[str], options: Options, me: str = "") -> "View":
+        """`me` tells this gateway from others that may stand behind it."""
+        known = [(server, without_circles(offers[server], me)) for server in servers if server in offers]
+        names = name_all(
+            ((server, tool.ref.tool) for server, offer in known for tool in offer.tools),
+            servers=servers,
+            has_prefix=not options.no_prefix,
+        )
+        tools = _tools(known, names, options)
         return cls(
             servers=tuple(servers),
             offers=dict(known),
             tools=tools,
             by_name={tool.name: tool for tool in tools},
+            hidden=names.twice,
             prompts=name_all(
                 ((server, name) for server, offer in known for name in _names(offer.prompts)),
                 servers=servers,
@@ -60,13 +69,6 @@ class View:
             ),
             routes=Routes.of(((server, offer.resources, offer.templates) for server, offer in known), servers=servers),
         )
-
-    def prompt(self, name: str) -> Origin:
-        """Whose prompt it is. Raises `NotFound`."""
-        found = self.prompts.origin.get(name)
-        if found is None:
-            raise NotFound(f"Unknown prompt: {name!r}.")
-        return found
 
     def listed_prompts(self, servers: Iterable[str]) -> Iterator[dict[str, Any]]:
         for server in self._known(servers):
@@ -89,6 +91,8 @@ class View:
         for address, server in self.routes.twice:
             first = self.routes.resources.get(address) or self.routes.templates.get(address)
             yield f"{address} of {server!r} is hidden: {first!r} comes first and has it, too"
+        for server, name in self.hidden:
+            yield f"the tool {name!r} of {server!r} is hidden: another one has its name"
         for server, name in self.prompts.twice:
             yield f"the prompt {name!r} of {server!r} is hidden: another one has its name"
 
@@ -100,12 +104,7 @@ class View:
         return owners.get(str(entry.get(key))) == server
 
 
-def _tools(known: Sequence[tuple[str, Offer]], servers: Sequence[str], options: Options) -> tuple[Listed, ...]:
-    names = name_all(
-        ((server, tool.ref.tool) for server, offer in known for tool in offer.tools),
-        servers=servers,
-        has_prefix=not options.no_prefix,
-    )
+def _tools(known: Sequence[tuple[str, Offer]], names: Names, options: Options) -> tuple[Listed, ...]:
     listed: list[Listed] = []
     for server, offer in known:
         of_server = [

@@ -8,13 +8,17 @@ from typing import Final
 
 import anyio
 from anyio.abc import TaskGroup
+from mcp.shared.exceptions import MCPError
 
 from gateway.access import Access
 from gateway.servers_resource import SERVERS_URI
 from kit.call import current_call
 from kit.subscriptions import Release, Subscriptions
+from pool.listening import REFUSED
 from pool.pool import Pool
+from pool.verdict import after_status
 from pool.wire.connection import ACKNOWLEDGED
+from pool.wire.failures import Refusal
 from stoa.errors import StoaError, Unavailable
 from stoa.principal import Principal
 
@@ -24,6 +28,9 @@ log = logging.getLogger(__name__)
 
 MAX_WATCHED: Final = 1000
 """Pairs of a resource and somebody who listens to it."""
+
+MAX_WATCHED_EACH: Final = 250
+"""The same for one tenant, so that none takes all."""
 
 BEGIN_SECONDS: Final = 5.0
 """How long a subscription waits for the server to say that it has begun."""
@@ -38,6 +45,11 @@ class _Watched:
     holders: int = 0
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     begun: anyio.Event = field(default_factory=anyio.Event)
+    error: Exception | None = None
+
+    def check(self) -> None:
+        if self.error is not None:
+            raise self.error
 
 
 class Watching:
@@ -63,7 +75,11 @@ class Watching:
         return f"<Watching {len(self._watched)} resources>"
 
     async def watch(self, uri: str) -> Release:
-        """Watch a resource for the present caller, until the release is called. Raises `Denied`, `Unavailable`."""
+        """Watch a resource for the present caller, until the release is called.
+
+        Raises `Denied`, `Unavailable`, and why the server refuses. A server that is away does not refuse: it is watched
+        as soon as it is back.
+        """
         if uri == SERVERS_URI:
             return lambda: None
         call = current_call()
@@ -72,14 +88,14 @@ class Watching:
         key = (server, uri, call.principal)
         watched = self._watched.get(key)
         if watched is None:
-            if len(self._watched) >= MAX_WATCHED:
-                raise Unavailable(f"{MAX_WATCHED} resources are watched already.", hint="Unsubscribe from some.")
+            self._admit_one_more(call.principal)
             watched = self._watched[key] = _Watched()
             self._tasks().start_soon(self._follow, key, watched, call.hops)
         watched.holders += 1
         try:
             with anyio.move_on_after(BEGIN_SECONDS):
                 await watched.begun.wait()
+            watched.check()
         except BaseException:
             self._release(key, watched)
             raise
@@ -92,6 +108,12 @@ class Watching:
                 self._release(key, watched)
 
         return release
+
+    def _admit_one_more(self, principal: Principal) -> None:
+        own = sum(each.tenant == principal.tenant for _, _, each in self._watched)
+        for watched, limit in ((own, MAX_WATCHED_EACH), (len(self._watched), MAX_WATCHED)):
+            if watched >= limit:
+                raise Unavailable(f"{limit} resources are watched already.", hint="Unsubscribe from some.")
 
     def _release(self, key: Key, watched: _Watched) -> None:
         watched.holders -= 1
@@ -109,11 +131,23 @@ class Watching:
                     async for method, params in heard:
                         if method == ACKNOWLEDGED:
                             watched.begun.set()
+                        elif method == REFUSED:
+                            watched.error = _refused(server, params["refusal"])
+                            break
                         elif method == UPDATED and params.get("uri", uri) == uri:
                             await self._subscriptions().resource_updated(uri, tenant=principal.tenant)
         except StoaError as error:
-            log.info("%s cannot be watched: %s", uri, error)
+            watched.error = error
         finally:
+            if watched.error is not None:
+                log.info("%s cannot be watched: %s", uri, watched.error)
             watched.begun.set()
             if self._watched.get(key) is watched:
                 del self._watched[key]
+
+
+def _refused(server: str, refusal: Refusal) -> Exception:
+    """The server's own error, as it came; without a code of its own (an HTTP status) it is one of ours."""
+    if refusal.status is not None:
+        return after_status(refusal, refusal.status, server=server)
+    return MCPError(refusal.code, refusal.message, refusal.data)

@@ -6,7 +6,7 @@ the one that the client holds open. Requests never pass through it: each is serv
 """
 
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Hashable, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Final, Self, cast
@@ -40,7 +40,7 @@ Params = Mapping[str, Any] | None
 class Session:
     """State: the requests that run by their ids, the stream that the client holds open, when it was last needed."""
 
-    def __init__(self, server: LowLevelServer[Any], *, id: str, owner: object, lifespan_state: Any) -> None:
+    def __init__(self, server: LowLevelServer[Any], *, id: str, owner: Hashable, lifespan_state: Any) -> None:
         self.id = id
         self.owner = owner
         self.scope = anyio.CancelScope()
@@ -52,7 +52,7 @@ class Session:
         self._runner = ServerRunner(server, self._connection, lifespan_state, init_options=options)
         self._running: dict[types.RequestId, Reply] = {}
         self._standing: anyio.abc.ObjectSendStream[bytes] | None = None
-        self._used = anyio.current_time()
+        self.used = anyio.current_time()
         self._holders = 0
 
     def __repr__(self) -> str:
@@ -66,7 +66,7 @@ class Session:
                 async with anyio.create_task_group() as group:
                     group.start_soon(self._dispatcher.run, self._refuse_request, self._runner.on_notify)
                     while True:
-                        left = idle_seconds if self._holders else self._used + idle_seconds - anyio.current_time()
+                        left = idle_seconds if self._holders else self.used + idle_seconds - anyio.current_time()
                         if left <= 0:
                             break
                         await anyio.sleep(left)
@@ -81,13 +81,17 @@ class Session:
             self._heard.close()
             await aclose_shielded(self._connection)
 
+    @property
+    def is_idle(self) -> bool:
+        return not self._holders
+
     def hold(self) -> None:
         """A session that serves a request, or has a stream open, is not idle."""
         self._holders += 1
 
     def release(self) -> None:
         self._holders -= 1
-        self._used = anyio.current_time()
+        self.used = anyio.current_time()
 
     async def serve(self, reply: Reply, method: str, params: Params) -> bool:
         """Handle one request and answer it; whether that went well."""

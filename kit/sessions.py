@@ -6,8 +6,10 @@ answered with plain JSON unless something is said before the answer (`kit.reply`
 """
 
 import logging
+from collections import Counter
+from collections.abc import Hashable
 from http import HTTPStatus
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, cast
 from uuid import uuid4
 
 import anyio
@@ -54,7 +56,7 @@ class Sessions:
             task_status.started()
             await self._minder.run()
 
-    async def serve(self, scope: Scope, receive: Receive, send: Send, *, owner: object, lifespan_state: Any) -> None:
+    async def serve(self, scope: Scope, receive: Receive, send: Send, *, owner: Hashable, lifespan_state: Any) -> None:
         """One HTTP request. A session answers to its `owner` only; others are told that there is none."""
         request = Request(scope, receive)
         try:
@@ -84,7 +86,7 @@ class Sessions:
         return session
 
     async def _post(
-        self, request: Request, send: Send, session: Session | None, *, owner: object, lifespan_state: Any
+        self, request: Request, send: Send, session: Session | None, *, owner: Hashable, lifespan_state: Any
     ) -> None:
         if check_accept_headers(request) != (True, True):
             said = "Not Acceptable: Client must accept both application/json and text/event-stream"
@@ -163,14 +165,23 @@ class Sessions:
                 group.cancel_scope.cancel()
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    def _begin(self, owner: object, lifespan_state: Any) -> Session:
+    def _begin(self, owner: Hashable, lifespan_state: Any) -> Session:
         if len(self._open) >= self._max_sessions:
-            _refuse(HTTPStatus.SERVICE_UNAVAILABLE, "Too many open sessions", code=types.INTERNAL_ERROR)
+            left = self._longest_idle()
+            if left is None:
+                _refuse(HTTPStatus.SERVICE_UNAVAILABLE, "Too many open sessions", code=types.INTERNAL_ERROR)
+            self._end(left)
         assert self._tasks is not None, "sessions are served while they run"
         session = Session(self._server, id=uuid4().hex, owner=owner, lifespan_state=lifespan_state)
         self._open[session.id] = session
         self._tasks.start_soon(self._live, session)
         return session
+
+    def _longest_idle(self) -> Session | None:
+        """Who makes room: of whoever has most sessions the one that nobody has needed for longest."""
+        idle = [session for session in self._open.values() if session.is_idle]
+        of_owner = Counter(session.owner for session in idle)
+        return min(idle, key=lambda session: (-of_owner[session.owner], session.used), default=None)
 
     async def _live(self, session: Session) -> None:
         try:
@@ -193,6 +204,11 @@ async def _message(request: Request) -> types.JSONRPCMessage:
         decoded = from_json(body, allow_inf_nan=False)
     except ValueError:
         _refuse(HTTPStatus.BAD_REQUEST, "Parse error: this is not JSON.", code=types.PARSE_ERROR)
+    if isinstance(decoded, dict) and "id" in decoded and "method" in decoded:
+        id = cast("dict[str, object]", decoded)["id"]
+        if isinstance(id, bool) or not isinstance(id, int | str):
+            # The SDK would take it for a notification, and nobody would be told that nothing was done.
+            _refuse(HTTPStatus.BAD_REQUEST, "The id of a request has to be a text or a whole number.")
     try:
         return types.jsonrpc_message_adapter.validate_python(decoded, by_name=False)
     except ValidationError:

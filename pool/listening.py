@@ -8,15 +8,19 @@ import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
 from pool.group import Group
+from pool.verdict import BUSY
 from pool.wire.connection import ACKNOWLEDGED
 from pool.wire.failures import Lost, Refusal
 from stoa.errors import StoaError
 from stoa.principal import Principal
 
-__all__ = ["Heard", "listening"]
+__all__ = ["REFUSED", "Heard", "listening"]
 
 Heard = tuple[str, Mapping[str, Any]]
 """A notification: its method and its parameters."""
+
+REFUSED: Final = "stoa/refused"
+"""In place of a notification: the server refuses to be listened to for this. `refusal` is what it said."""
 
 MAX_UNHEARD: Final = 1000
 """What a slow listener may leave lying; beyond it, notifications are dropped: each says no more than "look again"."""
@@ -34,8 +38,8 @@ async def listening(
 ) -> AsyncGenerator[AsyncIterator[Heard]]:
     """What the filter asks for (`notifications` of `subscriptions/listen`), until the block is left.
 
-    It begins with `ACKNOWLEDGED`. After a loss nobody knows what was missed, so everything in the filter is told as
-    changed as soon as another replica has acknowledged it.
+    It begins with `ACKNOWLEDGED`, or is nothing but one `REFUSED`. After a loss nobody knows what was missed, so
+    everything in the filter is told as changed as soon as another replica has acknowledged it.
     """
     send, receive = anyio.create_memory_object_stream[Heard](MAX_UNHEARD)
     with send, receive:
@@ -75,8 +79,11 @@ async def _keep_open(
             failures = 0 if shop.clock.monotonic() - began > 1.0 else failures + 1
         except Lost:
             failures += 1
-        except Refusal:
-            return  # it does not offer this; there is nothing to hear
+        except Refusal as refusal:
+            if refusal.status not in BUSY:
+                hear(REFUSED, {"refusal": refusal})
+                return
+            failures += 1
         except StoaError as error:
             failures += 1
             with anyio.move_on_after(error.retry_after or 0.0):

@@ -8,6 +8,7 @@ from pool.wire.failures import Lost, Refusal
 from stoa.errors import BadInput, Denied, Fault, NotFound, OutcomeUnknown, StoaError, Unavailable
 
 __all__ = [
+    "BUSY",
     "Failure",
     "Late",
     "after_deadline",
