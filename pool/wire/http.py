@@ -78,9 +78,19 @@ class HttpWire(Wire):
             try:
                 yield
             finally:
-                if self._session is not None and not self.lost.is_set():
+                has_session = self._session is not None and not self.lost.is_set()
+                self._abandon("The connection was closed.")
+                if has_session:
                     await self._say_goodbye()
                 tasks.cancel_scope.cancel()
+
+    def _abandon(self, reason: str) -> None:
+        """Whoever still waits for an answer is told."""
+        self.lose(reason)
+        for question in list(self._pending.values()):
+            question.fail(Lost(self.explain()))
+            if question.elsewhere is not None:
+                question.elsewhere.cancel()
 
     async def ask(
         self,
@@ -105,8 +115,6 @@ class HttpWire(Wire):
         question = Question(id, asker=asker, progress=progress, on_notice=on_notice)
         self._pending[id] = question
         try:
-            if self.is_modern:
-                return await self._exchange(question, data, self._more(method, params, headers))
             with anyio.CancelScope() as question.elsewhere:
                 return await self._exchange(question, data, self._more(method, params, headers))
             return await question.answered()

@@ -50,7 +50,7 @@ class Question:
         self.result: dict[str, Any] | None = None
         self.error: Exception | None = None
         self.elsewhere: anyio.CancelScope | None = None
-        """What waits for the answer where it is expected, when it may come elsewhere, too."""
+        """What waits for the answer where it is expected; left when it comes elsewhere, or not any more."""
         self._news: deque[tuple[str, Mapping[str, Any], int]] | None = None
         self._news_bytes = 0
         self._waiter: asyncio.Future[None] | None = None

@@ -246,3 +246,20 @@ async def test_the_server_is_told_when_a_caller_goes_away(
         await begun.wait()
         tasks.cancel_scope.cancel()
     await until(is_told)
+
+
+async def test_whoever_still_waits_when_the_pool_is_closed_is_told_at_once(member: MemberSpec) -> None:
+    caught: list[StoaError] = []
+
+    async def wait(pool: Pool) -> None:
+        with pytest.raises(StoaError) as error:
+            await call(pool, "one.slow", {"seconds": 20})
+        caught.append(error.value)
+
+    async with anyio.create_task_group() as tasks:
+        async with open_pool(quick("one", member)) as pool:
+            await pool.tools()
+            tasks.start_soon(wait, pool)
+            await until(lambda: "1 in flight" in repr(pool))
+        await until(lambda: bool(caught), within_seconds=3)
+    assert isinstance(caught[0], Unavailable)
