@@ -101,7 +101,10 @@ def _take_lock(path: Path) -> int | None:
     """The lock file, open and locked for as long as it is open, or none while a process that lives has it."""
     import fcntl  # there is none on Windows
 
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError:  # whatever it is, it is no lock of ours
+        return None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.path.samestat(os.fstat(lock), path.lstat()):  # else it was swept between the two calls

@@ -111,20 +111,21 @@ class _Door:
     async def _call(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         if ctx.method != "tools/call" or ctx.request is None:
             raise MCPError(types.METHOD_NOT_FOUND, f"{ctx.method} is not served here.")
+        params = ctx.params or {}
+        said = cast("object", params.get("_meta"))
+        meta: Mapping[str, Any] = cast("dict[str, Any]", said) if isinstance(said, dict) else {}
+        call_pass, seconds = meta.get(PASS_KEY), meta.get(SECONDS_KEY)
         try:
-            params = ctx.params or {}
-            call, meta = _read(params)
-            seconds, call_pass = meta.get(SECONDS_KEY), meta.get(PASS_KEY)
             with self._ways.enter(ctx.request.scope[_TOKEN], call_pass if isinstance(call_pass, str) else "") as caller:
                 result = await caller.call_tool(
-                    call,
+                    _read(params, meta.get(SERVER_KEY)),
                     timeout_seconds=min(max(0.0, seconds), LONGEST_SECONDS)
                     if isinstance(seconds, int | float)
                     else None,
                     progress=ctx.session.report_progress if "progressToken" in meta else None,
                 )
                 return _raw(result)
-            raise Denied(f"{call.ref} was called for a request that is over.")  # noqa: TRY301 - like any other failure
+            raise Denied("The request that this was called for is over.")  # noqa: TRY301 - like any other failure
         except MCPError:
             raise
         except Exception as error:
@@ -141,16 +142,14 @@ def _bearer(scope: Scope) -> str:
     return token.strip() if kind.lower() == "bearer" else ""
 
 
-def _read(params: Mapping[str, Any]) -> tuple[ToolCall, Mapping[str, Any]]:
-    said, name, arguments = cast("object", params.get("_meta")), params.get("name"), params.get("arguments")
-    meta: Mapping[str, Any] = cast("dict[str, Any]", said) if isinstance(said, dict) else {}
-    server = meta.get(SERVER_KEY)
+def _read(params: Mapping[str, Any], server: object) -> ToolCall:
+    name, arguments = params.get("name"), params.get("arguments")
     if not isinstance(name, str) or not isinstance(server, str) or not name.startswith(f"{server}_"):
         raise BadInput("The call does not say which server it is for.")
     if arguments is not None and not isinstance(arguments, dict):
         raise BadInput("`arguments` has to be an object.")
     given = cast("dict[str, JsonValue]", arguments or {})
-    return ToolCall(ToolRef(server, name.removeprefix(f"{server}_")), given), meta
+    return ToolCall(ToolRef(server, name.removeprefix(f"{server}_")), given)
 
 
 def _raw(result: ToolResult) -> dict[str, Any]:

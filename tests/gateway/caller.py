@@ -13,6 +13,12 @@ from kit.upstream import open_upstream
 from stoa.settings import Settings
 from stoa.tools import ToolCall, ToolCaller, ToolCallers, ToolRef
 
+__all__ = ["command"]
+
+
+def command(name: str) -> list[str]:
+    return [sys.executable, __file__, name]
+
 
 def build(name: str, settings: Settings, callers: ToolCallers) -> Server:
     server = Server(name, version="1", instructions="", settings=settings, tools=callers)
@@ -31,9 +37,9 @@ def build(name: str, settings: Settings, callers: ToolCallers) -> Server:
         return f"{name} heard: {result.text}" if not result.is_error else f"{name} heard the error: {result.text}"
 
     @tool
-    async def ask_quickly(server: str, tool: str, seconds: float) -> str:
-        """Call a tool of another server, and say what went wrong."""
-        await current_call().tools.call_tool(ToolCall(ToolRef(server, tool)), timeout_seconds=seconds)
+    async def ask_quickly(server: str, tool: str, seconds_to_wait: float) -> str:
+        """Call a tool of another server that has no time."""
+        await current_call().tools.call_tool(ToolCall(ToolRef(server, tool)), timeout_seconds=seconds_to_wait)
         return "in time"
 
     @tool
@@ -41,7 +47,7 @@ def build(name: str, settings: Settings, callers: ToolCallers) -> Server:
         """Have the other server do the same with this one."""
         call = ToolCall(ToolRef(other, "circle"), {"other": name})
         result = await current_call().tools.call_tool(call)
-        return f"{name} {result.text}"
+        return f"{name}, {result.text}"
 
     @tool
     async def count() -> str:
@@ -58,6 +64,11 @@ def build(name: str, settings: Settings, callers: ToolCallers) -> Server:
         finally:
             (settings.home / f"{name}.cancelled").touch()
         return ""
+
+    @tool
+    async def reveal() -> str:
+        """What only this process should know."""
+        return f"{os.environ['STOA_UPSTREAM']} {os.environ['STOA_UPSTREAM_TOKEN']} {os.environ['STOA_INTERNAL_KEY']}"
 
     kept: list[ToolCaller] = []
 
