@@ -345,7 +345,12 @@ def _watch_peer(socket: object) -> None:
     end = cast("sockets.socket", socket)
     with suppress(OSError):
         end.setsockopt(sockets.SOL_SOCKET, sockets.SO_KEEPALIVE, 1)
-        for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+        for name, value in (
+            ("TCP_KEEPIDLE", 30),
+            ("TCP_KEEPALIVE", 30),
+            ("TCP_KEEPINTVL", 10),
+            ("TCP_KEEPCNT", 3),
+        ):
             if hasattr(sockets, name):
                 end.setsockopt(sockets.IPPROTO_TCP, getattr(sockets, name), value)
         if hasattr(sockets, "TCP_USER_TIMEOUT"):

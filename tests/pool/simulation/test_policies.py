@@ -15,7 +15,7 @@ from tests.pool.simulation.service import Trouble
 
 SEEDS = (1, 2, 3)
 MIXED = Workload()
-LONG = Workload(calls=30_000)
+LONG = Workload(calls=20_000)
 FAILING = Workload(trouble=Trouble(1, since_seconds=10.0, times_slower=0.05, fails=True))
 GREY = Workload(trouble=Trouble(2, since_seconds=10.0, times_slower=10.0))
 
