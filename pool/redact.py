@@ -19,6 +19,10 @@ _ANY_BEARER = re.compile(r"(?i)(?<=\bbearer )[^\s\"',;]+")
 _BEARER = re.compile(r"(?i:(?<=\bbearer ))(?=[a-z]*[A-Z0-9._~+/-])[\w.~+/-]{6,}=*")
 _KNOWN = re.compile(r"(?<![A-Za-z0-9])(?:sk-|gh[po]_|xox[bp]-|AKIA)[\w-]{6,}")
 """Tokens that tell by their beginning what they are: OpenAI, Anthropic, GitHub, Slack, AWS."""
+# What programs print of their own settings: `token=…`, `API_KEY=…`. Short values and numbers are counts, not secrets.
+_NAMED = re.compile(
+    r"(?i)((?:api[_-]?key|token|secret|passw(?:or)?d)[\w-]{0,20}=[\"']?)(?!\d+(?![^\s\"'&,;]))[^\s\"'&,;*]{8,}"
+)
 
 
 def is_secret_name(name: str) -> bool:
@@ -33,6 +37,7 @@ def mask(text: str, secrets: Iterable[str]) -> str:
         text = text.replace(secret, MASK)
     text = _USER_INFO.sub(f"{MASK}@", text)
     text = _BEARER.sub(MASK, text)
+    text = _NAMED.sub(rf"\1{MASK}", text)
     return _KNOWN.sub(MASK, text)
 
 

@@ -57,9 +57,28 @@ def test_tokens_are_known_by_their_looks() -> None:
     assert mask("task-management, disk-usages", ()) == "task-management, disk-usages"
 
 
+def test_what_is_called_a_secret_is_hidden_wherever_it_is_printed() -> None:
+    assert mask("start with token=abc123def456, API_KEY='x y' db_password=correct-horse", ()) == (
+        "start with token=***, API_KEY='x y' db_password=***"
+    )
+    assert mask("GET /x?access_token=abcdefgh1234&page=2", ()) == "GET /x?access_token=***&page=2"
+    assert mask('secret="abcdefgh1234"', ()) == 'secret="***"'
+    for text in ("max_tokens=1000000000", "tokens=many", "the token is missing", "token: 12 left", "token=***"):
+        assert mask(text, ()) == text
+
+
 def test_long_texts_are_read_in_linear_time() -> None:
     started = time.process_time()
-    for text in ("a" * 99_999, "=" * 30_000, "a:" * 30_000, "://" * 30_000, "://a@" * 30_000, "sk-" * 30_000):
+    for text in (
+        "a" * 99_999,
+        "=" * 30_000,
+        "a:" * 30_000,
+        "://" * 30_000,
+        "://a@" * 30_000,
+        "sk-" * 30_000,
+        "token" * 20_000,
+        "token=" * 20_000,
+    ):
         mask(text, ())
         mask_arguments([text])
     assert time.process_time() - started < 5
