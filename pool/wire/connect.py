@@ -1,5 +1,6 @@
 """Opening a connection to a member: stdio, HTTP, SSE, WebSocket or in this process, both protocol eras."""
 
+import shlex
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ import anyio
 import httpx2
 
 from pool.address import header_trouble, url_trouble
+from pool.redact import mask, mask_arguments
 from pool.spec import HttpSpec, InProcessSpec, MemberSpec, SseSpec, StdioSpec, WsSpec
 from pool.wire.child import LastWords
 from pool.wire.connection import Connection
@@ -122,8 +124,10 @@ def _explain(failure: Lost | Refusal, spec: MemberSpec, *, server: str, told: st
     """A session that could not be started, for people."""
     failure.clean(_secrets(spec))
     if isinstance(spec, StdioSpec) and told:
+        by_hand = mask(shlex.join([spec.command, *mask_arguments(spec.args)]), spec.secrets)
         return Unavailable(
-            f"The server {server!r} ended before it answered. {told}", hint=f"Try its command by hand: {spec}"
+            f"The server {server!r} ended before it answered. {told.removeprefix('It ended. ')}",
+            hint=f"Try its command by hand: {by_hand}",
         )
     if isinstance(failure, Lost):
         return Unavailable(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 
 import anyio
@@ -61,7 +62,18 @@ async def test_a_server_that_dies_at_start_is_quoted(habit: str, said: str, code
             await call(pool, "one.echo")
         assert said in str(caught.value)
         assert f"Its exit code was {code}." in str(caught.value)
+        assert "It ended" not in str(caught.value)
         assert "raw.py" in caught.value.hint
+
+
+async def test_the_command_to_try_by_hand_can_be_pasted_and_keeps_its_secrets() -> None:
+    code = "import sys; sys.exit('it is over')"
+    group = quick("one", StdioSpec(sys.executable, ("-c", code, "--api-key", "hunter2-hunter2")))
+    async with open_pool(group) as pool:
+        with pytest.raises(Unavailable, match="it is over") as caught:
+            await call(pool, "one.echo")
+    shown = caught.value.hint.removeprefix("Try its command by hand: ")
+    assert shlex.split(shown) == [sys.executable, "-c", code, "--api-key", "***"]
 
 
 @pytest.mark.parametrize("habit", ["never-answer", "no-list"])
