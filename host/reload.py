@@ -81,7 +81,8 @@ async def watch(
             try:
                 changes = await pool.reconfigure(read(path, environ))
             except StoaError as error:
-                say(f"{path} is refused, what it said before stays in use. {error}")
+                said = str(error).removeprefix(f"{path}: ")
+                say(f"{path} is refused, what it said before stays in use: {said}")
                 continue
             if (told := _tell(changes)) or is_asked:
                 say(f"{path} is read again: {told or 'nothing has changed'}.")

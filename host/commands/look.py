@@ -92,7 +92,7 @@ def list_tools(work: Workspace, output: Output, query: str | None, servers: Sequ
         index = ToolIndex([findable(tool.ref.tool, tool.description, tool.input_schema) for tool in tools])
         tools = [tools[found.position] for found in index.search(query, limit=len(tools))]
     for server, reason in catalogue.unreachable:
-        output.note(f"{server} cannot be reached: {reason}")
+        output.note(reason if repr(server) in reason else f"{server} cannot be reached: {reason}")
     output.document(
         {
             "tools": [_tool(tool) for tool in tools],

@@ -109,7 +109,8 @@ async def test_a_broken_file_is_refused_and_the_old_one_stays(path: Path) -> Non
     async with followed(path) as file:
         write(path, '{"mcpServers": ')
         said = await file.told()
-        assert "is refused, what it said before stays in use" in said
+        assert "is refused, what it said before stays in use: " in said
+        assert said.count(str(path)) == 1
         assert "line 1, column" in said
         assert set(file.pool.now) == {"a"}
         write(path, TWO)
