@@ -7,12 +7,15 @@ The socket lies in a folder of ours (mode 0700) and is bound at once, so that it
 (STOA_UPSTREAM, with a token of each server's own). What serves it is loaded when a child first knocks.
 """
 
+import logging
 import socket
-from collections.abc import AsyncGenerator, Generator, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
+from anyio import to_thread
 
 from gateway.access import Access, is_told
 from gateway.private_socket import listening
@@ -24,7 +27,12 @@ from stoa.errors import Denied
 from stoa.principal import Principal
 from stoa.tools import Progress, ToolCall, ToolCaller, ToolResult
 
+if TYPE_CHECKING:  # what serves HTTP is loaded when it is needed
+    from kit.upstream_door import Ways
+
 __all__ = ["Inside", "open_pool"]
+
+log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -100,6 +108,14 @@ class _Ways:
 
 async def _serve(listener: socket.socket, ways: _Ways) -> None:
     await anyio.wait_readable(listener)
+    try:
+        serve_door = await to_thread.run_sync(_door)  # calls go on meanwhile
+        await serve_door(listener, ways)
+    except Exception:  # the pool has other things to do, too; children are told that nobody is there
+        log.exception("The way back from servers to their pool broke")
+
+
+def _door() -> "Callable[[socket.socket, Ways], Awaitable[None]]":
     from kit.upstream_door import serve_door
 
-    await serve_door(listener, ways)
+    return serve_door

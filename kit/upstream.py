@@ -161,14 +161,14 @@ async def open_upstream(settings: Settings, *, clock: Clock | None = None) -> As
 
 
 def on_pass(callers: ToolCallers, meta: Mapping[str, object] | None) -> ToolCallers:
-    """The same callers for a request with this `_meta`, on the pass that came with it.
+    """The same callers for a request with this `_meta`, which the gate has let in, on the pass that came with it.
 
-    Whoever made the pass up gains nothing: a gateway that gave none does not look at it, and the assertion goes along.
+    A pass comes with an assertion, from whoever has our key; anybody else has made it up.
     """
-    call_pass = meta.get(PASS_KEY) if meta is not None else None
-    if isinstance(call_pass, str) and isinstance(callers, Upstream):
-        return replace(callers, call_pass=call_pass)
-    return callers
+    if meta is None or not isinstance(callers, Upstream) or callers.key is None or PRINCIPAL_KEY not in meta:
+        return callers
+    call_pass = meta.get(PASS_KEY)
+    return replace(callers, call_pass=call_pass) if isinstance(call_pass, str) else callers
 
 
 class _LateLink:

@@ -1,6 +1,7 @@
 """Calling tools of other servers through a gateway: a real MCP server over HTTP stands in for it."""
 
 import socket
+import sys
 import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -23,13 +24,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from kit.author import Server as KitServer
 from kit.call import current_call
 from kit.identity import Door, identify, read_hops
-from kit.upstream import open_upstream, read_address
+from kit.upstream import on_pass, open_upstream, read_address
 from stoa.clock import ManualClock, SystemClock
 from stoa.errors import BadInput, Conflict, Denied, Fault, NotFound, OutcomeUnknown, StoaError, Unavailable
 from stoa.principal import LOCAL, Principal, sign_assertion
 from stoa.settings import Settings
 from stoa.tools import ToolCall, ToolCallers, ToolRef
-from stoa.wire import HOPS_KEY, MAX_HOPS, PRINCIPAL_KEY
+from stoa.wire import HOPS_KEY, MAX_HOPS, PASS_KEY, PRINCIPAL_KEY, SECONDS_KEY, SERVER_KEY
 
 KEY = "k" * 32
 ANN = Principal("ann", "acme", frozenset({"editor"}), frozenset({"content:read"}))
@@ -491,6 +492,44 @@ async def test_a_tool_of_ours_calls_on_for_whoever_called_it(home: Path) -> None
     assert identify(gateway.meta[0], Door(), audiences=("content",), key=KEY.encode(), now=now) == ANN
     with pytest.raises(Denied):
         identify(gateway.meta[0], Door(), audiences=("support",), key=KEY.encode(), now=now)
+
+
+async def test_a_pass_goes_along_only_when_one_of_our_own_processes_gave_it(home: Path) -> None:
+    wanted = settings(None, internal_key=SecretStr(KEY), home=home)
+    assertion = sign_assertion(ANN, audience="support", key=KEY.encode(), now=SystemClock().now().timestamp())
+    async with running(echo) as gateway:
+        server = build_server("support", settings=wanted.model_copy(update={"upstream": gateway.address}))
+        async with Client(server.lowlevel) as client:
+            given: Any = {PRINCIPAL_KEY: assertion, PASS_KEY: "word"}
+            await client.call_tool("ask_on", {}, meta=given)
+            made_up: Any = {PASS_KEY: "word"}
+            await client.call_tool("ask_on", {}, meta=made_up)
+    assert [(meta.get(PASS_KEY), meta.get(SERVER_KEY)) for meta in gateway.meta] == [("word", "content"), (None, None)]
+    assert all(PRINCIPAL_KEY in meta for meta in gateway.meta)
+
+
+async def test_on_a_pass_the_deadline_travels_and_is_the_pools(home: Path) -> None:
+    async with running(echo) as gateway, upstream(gateway, internal_key=SecretStr(KEY)) as callers:
+        on_it = on_pass(callers, {PRINCIPAL_KEY: "checked", PASS_KEY: "word"})
+        await on_it.caller(ANN).call_tool(CALL, timeout_seconds=7)
+        await on_it.caller(ANN).call_tool(CALL)
+        await callers.caller(ANN).call_tool(CALL, timeout_seconds=7)
+    assert [meta.get(SECONDS_KEY) for meta in gateway.meta] == [7, None, None]
+
+
+async def test_the_client_side_of_the_protocol_is_loaded_at_the_first_call(home: Path) -> None:
+    program = (
+        "import anyio, sys\n"
+        "from pathlib import Path\n"
+        "from kit.upstream import open_upstream\n"
+        "from stoa.settings import Settings\n"
+        "async def main():\n"
+        "    async with open_upstream(Settings(home=Path('.'), upstream='unix:/nowhere.sock')):\n"
+        "        print('kit.upstream_link' in sys.modules, 'mcp.client' in sys.modules)\n"
+        "anyio.run(main)\n"
+    )
+    done = await anyio.run_process([sys.executable, "-c", program])
+    assert done.stdout.split() == [b"False", b"False"]
 
 
 async def test_a_server_of_ours_that_runs_alone_says_so(home: Path) -> None:
