@@ -181,8 +181,8 @@ class Shelf:
         async def fetch(field: str, method: str, key: str) -> None:
             try:
                 found[field] = await connection.list_all(method, key)
-            except Refusal as refusal:
-                _log.warning("The server %r did not answer %s: %s", self._group.spec.name, method, refusal.message)
+            except (Refusal, StoaError) as error:
+                _log.warning("The server %r did not answer %s: %s", self._group.spec.name, method, error.message)
 
         try:
             async with anyio.create_task_group() as tasks:

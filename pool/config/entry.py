@@ -190,7 +190,9 @@ class Filler:
         self.secrets: set[str] = set()
 
     def fill(self, text: str, path: str) -> str:
-        return _VARIABLE.sub(lambda found: self._value(found[1], path), text)
+        # Up to the last bracket only: after it, looking for one from each `${` would take quadratic time.
+        end = text.rfind("}") + 1
+        return _VARIABLE.sub(lambda found: self._value(found[1], path), text[:end]) + text[end:]
 
     def _value(self, reference: str, path: str) -> str:
         parts = _REFERENCE.fullmatch(reference)

@@ -187,7 +187,8 @@ def _claims(entries: Mapping[str, Entry], pools: Mapping[str, PoolSection], sour
             )
         for member in settings.members or [pool]:
             if member not in entries:
-                raise bad(source, f"{path}.members", f"there is no server {member!r}", did_you_mean(member, entries))
+                meant = did_you_mean(member, entries)
+                raise bad(source, f"{path}.members", f"there is no server {member[:80]!r}", meant)
             if member in pool_of:
                 raise bad(
                     source,

@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 
 import anyio
 from pydantic import JsonValue
+from pydantic_core import to_json
 
 from pool.wire.asker import HOST, Asker
 from pool.wire.failures import Lost, Refusal
@@ -26,6 +27,8 @@ Meta = Mapping[str, JsonValue]
 
 MAX_PAGES: Final = 100
 MAX_ITEMS: Final = 10_000
+MAX_LIST_BYTES: Final = 2**25
+"""Of all pages together."""
 METHOD_NOT_FOUND: Final = -32601
 INTERNAL_ERROR: Final = -32603
 UPDATED: Final = "notifications/resources/updated"
@@ -117,6 +120,7 @@ class Connection:
         items: list[dict[str, Any]] = []
         cursor: Any = None
         seen: set[str] = set()
+        size = 0
         for _ in range(MAX_PAGES):
             try:
                 page = await self.request(method, {} if cursor is None else {"cursor": cursor})
@@ -133,6 +137,9 @@ class Connection:
             cursor = page.get("nextCursor")
             if cursor is None:
                 return tuple(items)
+            size += len(to_json(found, inf_nan_mode="null"))
+            if size > MAX_LIST_BYTES:
+                raise Refusal(INTERNAL_ERROR, f"its list of {key} is larger than {MAX_LIST_BYTES >> 20} MiB")
             if not isinstance(cursor, str):
                 raise self._malformed()
             if cursor in seen or len(items) > MAX_ITEMS:

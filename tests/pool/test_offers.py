@@ -6,7 +6,7 @@ import pytest
 
 from pool.versions import common_version
 from pool.wire.connection import ACKNOWLEDGED
-from stoa.errors import Unavailable
+from stoa.errors import Fault, Unavailable
 from stoa.principal import LOCAL
 from tests.pool.puppets import Puppet, Puppets, group, open_puppets, tool
 from tests.pool.stage import until
@@ -137,3 +137,19 @@ async def test_a_listener_hears_and_after_a_loss_is_told_that_everything_may_hav
             assert await anext(heard) == ("notifications/tools/list_changed", {})
             assert await anext(heard) == ("notifications/resources/updated", {"uri": "x://1"})
             await until(lambda: sum(bool(puppet.heard) for puppet in puppets.opened) == 2)
+
+
+async def test_a_list_that_is_malformed_costs_itself_alone() -> None:
+    puppets = Puppets()
+    puppets.lists["resources"] = [{"uri": "test://one", "name": "one"}]
+
+    async def gate(puppet: Puppet, method: str) -> None:
+        if method == "prompts/list":
+            raise Fault("The server 'one' answered with something that is not valid MCP.")
+
+    puppets.list_gate = gate  # type: ignore[method-assign] - that is what it is for
+    async with open_puppets(puppets, [group()]) as pool:
+        offers, errors = await pool.offers()
+        assert not errors
+        assert offers["one"].prompts == ()
+        assert [each["name"] for each in offers["one"].resources] == ["one"]

@@ -305,3 +305,10 @@ def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
     for path in (tmp_path / "pipe", Path("/dev/zero")):
         with pytest.raises(BadInput, match="no regular file"):
             read_config(path, {})
+
+
+def test_references_that_are_not_closed_cost_no_time() -> None:
+    written = {"mcpServers": {"one": {"command": "x", "env": {"A": "${HOME}" + "${" * 300_000}}}}
+    started = time.monotonic()
+    assert stdio(parse(written)["one"]).env["A"].endswith("${${")
+    assert time.monotonic() - started < 5  # it was an hour

@@ -30,6 +30,7 @@ from tests.pool.stage import until
 from tests.pool.wire.lab import Exchange, answering, connected, json_answer, scripted
 
 CALL = {"name": "echo", "arguments": {"text": "x"}}
+LISTED = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
 STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
@@ -449,3 +450,13 @@ async def test_a_tls_server_that_speaks_or_leaves_before_it_is_asked_is_given_up
         with anyio.fail_after(5), pytest.raises(Unavailable):
             async with connected(HttpSpec(f"https://127.0.0.1:{port}/"), http=trusting):
                 pass
+
+
+async def test_a_list_whose_pages_are_too_large_together_is_given_up() -> None:
+    async def script(exchange: Exchange) -> None:
+        big = {"name": f"t{exchange.id}", "description": "x" * 12 * 2**20, "inputSchema": {"type": "object"}}
+        await exchange.say(json_answer({**LISTED, "tools": [big], "nextCursor": str(exchange.id)}, exchange.id))
+
+    async with scripted(script) as address, connected(HttpSpec(f"http://{address}/")) as one:
+        with pytest.raises(Refusal, match="larger than 32 MiB"):
+            await one.list_all("tools/list", "tools")
