@@ -69,8 +69,8 @@ Script = Callable[[Exchange], Awaitable[None]]
 
 
 @asynccontextmanager
-async def scripted(script: Script, *, tls: Any = None) -> AsyncGenerator[str]:
-    """`127.0.0.1:PORT` where each request is answered by the script, except for `server/discover`."""
+async def scripted(script: Script, *, tls: Any = None, discovers: bool = True) -> AsyncGenerator[str]:
+    """`127.0.0.1:PORT` where each request is answered by the script, except for `server/discover` where it `discovers`."""
     count = 0
 
     async def serve(stream: Any) -> None:
@@ -91,7 +91,8 @@ async def scripted(script: Script, *, tls: Any = None) -> AsyncGenerator[str]:
                         buffer += await stream.receive()
                     body, buffer = buffer[:size], buffer[size:]
                     exchange = Exchange(stream, head.decode(), body, number)
-                    await (discovered if exchange.message.get("method") == "server/discover" else script)(exchange)
+                    is_discovery = discovers and exchange.message.get("method") == "server/discover"
+                    await (discovered if is_discovery else script)(exchange)
         except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, ConnectionError):
             pass
 
