@@ -286,7 +286,6 @@ class Replica:
         if self._stopping.is_set():
             self.phase = "closed"
         else:
-            self.tally.lost += 1
             # A successor may be on its way already.
             self.phase = "restarting" if self._coming is None else "starting"
         self._on_change(self)

@@ -48,12 +48,11 @@ def _of_group(group: Group) -> Iterator[Sample]:
     yield _counter(names.POOL_EXTRA, {**server, "kind": "retry"}, group.counts.retries)
     yield _counter(names.POOL_EXTRA, {**server, "kind": "hedge"}, group.counts.hedges)
     now = group.workshop.clock.monotonic()
-    due = group.slots.balancer.due_probes(now)
     for replica in group.replicas:
         labels = {**server, "replica": replica.name}
         health = group.slots.balancer.health(replica.name, now)
         is_open = health.state == "ejected"
-        is_half = is_open and (replica.name in due or (health.until is not None and health.until <= now))
+        is_half = health.until is not None and health.until <= now
         yield _gauge(names.POOL_CIRCUIT, labels, 1 if is_half else 2 if is_open else 0)
         yield _counter(names.POOL_CIRCUIT_TRIPS, labels, health.ejections)
     yield _counter(names.POOL_PROBES, {**server, "result": "ok"}, total.probes_ok)

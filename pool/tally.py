@@ -93,7 +93,6 @@ class Tally:
     not_sent: int = 0
     connects: int = 0
     reconnects: int = 0
-    lost: int = 0
     recycled: int = 0
     starts_failed: int = 0
     probes_ok: int = 0
@@ -135,6 +134,6 @@ class Tally:
 
 
 _COUNTERS: Final = (
-    "ok", "failed", "cancelled", "not_sent", "connects", "reconnects", "lost", "recycled", "starts_failed", "probes_ok",
+    "ok", "failed", "cancelled", "not_sent", "connects", "reconnects", "recycled", "starts_failed", "probes_ok",
     "probes_failed", "sent_messages", "sent_bytes", "received_messages", "received_bytes",
 )  # fmt: skip

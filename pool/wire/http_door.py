@@ -22,6 +22,8 @@ from stoa.wire import MAX_MESSAGE_BYTES
 __all__ = ["Answer", "HttpDoor", "header_line"]
 
 CONNECTION_CLOSED: Final = -32000
+OF_TRANSPORT: Final = frozenset({-32000, -32001, -32600})
+"""What servers answer for a session that they do not know, beside HTTP 404: the SDKs' own codes."""
 MAX_SHOWN: Final = 300
 MAX_RETRY_AFTER: Final = 3600.0
 _SAFE_HEADER = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII), re.compile(r"[\x20-\x7e\t]*")
@@ -97,9 +99,7 @@ class HttpDoor:
                 f"{self._spec} redirects to {self._target(location)}; redirects are refused.", status=status
             )
         error = _error_in(body)
-        if has_session and (
-            status == 404 or (status == 400 and error is not None and "session" in error.message.lower())
-        ):
+        if has_session and (status == 404 or (status == 400 and error is not None and _is_of_session(error))):
             # Nothing has been done: the server did not find the session, and so not even the request.
             return self.lost("The server no longer knows our session.", sent=False, is_final=True)
         if error is not None and status >= 400:
@@ -140,6 +140,11 @@ def header_line(name: str, value: str) -> str:
     if not _SAFE_HEADER[0].fullmatch(name) or not _SAFE_HEADER[1].fullmatch(value):
         raise Refusal(TOO_BIG, f"The header {name!r:.80} cannot be sent: it is not printable ASCII on one line.")
     return f"{name}: {value}\r\n"
+
+
+def _is_of_session(error: Refusal) -> bool:
+    """Whether it is the transport that has lost the session; of arguments that are called so a tool speaks itself."""
+    return error.code in OF_TRANSPORT and "session" in error.message.lower()
 
 
 def _error_in(body: bytes) -> Refusal | None:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from pool.balance.balancer import Balancer
@@ -17,6 +17,7 @@ from pool.balance.homes import Homes
 from pool.balance.policy import BalancePolicy
 from pool.pool import Pool
 from pool.spec import GroupSpec, HttpSpec
+from stoa.errors import BadInput
 from stoa.principal import Principal
 from stoa.tools import ToolCall, ToolRef
 from tests.pool.stage import load, open_pool, quick, served, until
@@ -32,6 +33,7 @@ class Watched:
         self.sessions: defaultdict[str, list[str]] = defaultdict(list)
         self.methods: list[str] = []
         self.forgotten: set[str] = set()
+        self.answer_to_forgotten = Response(status_code=404)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -51,7 +53,7 @@ class Watched:
         sent: dict[str, Any] = json.loads(body)
         self.methods.append(str(sent.get("method")))
         if session in self.forgotten:
-            await Response(status_code=404)(scope, receive, send)
+            await self.answer_to_forgotten(scope, receive, send)
             return
         if sent.get("method") == "tools/call":
             self.sessions[sent["params"]["arguments"]["text"]].append(session)
@@ -135,14 +137,38 @@ async def test_a_session_that_the_server_forgot_costs_no_call_and_its_callers_mo
         assert pool.stats().groups[0].replicas[0].reconnects + pool.stats().groups[0].replicas[1].reconnects == 1
 
 
-async def test_with_one_replica_the_session_is_opened_again_and_the_call_made_once_more() -> None:
+def refused(code: int, message: str) -> Response:
+    return JSONResponse({"jsonrpc": "2.0", "id": 1, "error": {"code": code, "message": message}}, status_code=400)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Response(status_code=404),
+        refused(-32600, "Bad Request: Missing session ID"),
+        refused(-32000, "Bad Request: No valid session ID provided"),
+        refused(-32001, "Session expired"),
+    ],
+)
+async def test_with_one_replica_the_session_is_opened_again_and_the_call_made_once_more(answer: Response) -> None:
     async with watched() as (server, pool):
+        server.answer_to_forgotten = answer
         await write(pool, "a")
         server.forgotten.add(server.sessions["a"][0])
         await write(pool, "a")
         first, second = server.sessions["a"]
         assert first != second
         assert server.methods.count("initialize") == 2
+
+
+async def test_an_argument_that_is_called_session_does_not_cost_the_session() -> None:
+    async with watched() as (server, pool):
+        server.answer_to_forgotten = refused(-32602, "session_id must be a number")
+        await write(pool, "a")
+        server.forgotten.add(server.sessions["a"][0])
+        with pytest.raises(BadInput, match="session_id must be a number"):
+            await write(pool, "a")
+        assert server.methods.count("initialize") == 1
 
 
 async def test_a_session_that_nobody_uses_is_closed_and_opened_by_the_next_call() -> None:

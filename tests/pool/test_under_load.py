@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import anyio
 import pytest
@@ -116,7 +117,7 @@ async def test_another_strategy_decides_from_the_next_call_on() -> None:
 
 
 @pytest.mark.parametrize("limit", [{"max_calls": 5}, {"max_age_seconds": 0.1}])
-async def test_successors_take_over_without_a_lost_call(limit: dict[str, float]) -> None:
+async def test_successors_take_over_without_a_lost_call(limit: dict[str, Any]) -> None:
     puppets = Working()
     async with open_puppets(puppets, [group(members=2, max_in_flight=2, **limit)]) as pool:
         await pool.status()

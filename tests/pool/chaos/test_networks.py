@@ -64,13 +64,13 @@ async def test_a_connection_that_hangs_costs_a_few_calls_and_is_used_again_when_
     kind: str, proxies: list[Proxy]
 ) -> None:
     """Half-open: what is sent disappears, and no end of the connection is ever told."""
-    async with open_pool(group(kind, proxies, call_timeout_seconds=1)) as pool:
+    async with open_pool(group(kind, proxies, call_timeout_seconds=0.6)) as pool:
         await pool.status()
         async with calling(pool, "one.slow", {"seconds": 0.02}, callers=4) as load:
             await load.more(10)
             proxies[1].stall()
             await until(lambda: stats(pool).replicas[1].state in ("ejected", "starting"))
-            await anyio.sleep(1)  # those that were caught run into their deadline
+            await anyio.sleep(0.6)  # those that were caught run into their deadline
             caught = len(load.errors)
             await load.more(60)
             proxies[1].flow()
