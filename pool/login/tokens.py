@@ -140,7 +140,7 @@ class TokenFolder:
         """
         try:
             self._make()
-            number = os.open(self.path(url).with_suffix(".lock"), os.O_RDWR | os.O_CREAT | _CLOEXEC, 0o600)
+            number = os.open(self.path(url).with_suffix(".lock"), os.O_RDWR | os.O_CREAT | _FLAGS, 0o600)
         except OSError as error:
             raise self._unwritable(error) from None
         try:
@@ -165,7 +165,7 @@ class TokenFolder:
         )
 
 
-_CLOEXEC: Final = getattr(os, "O_CLOEXEC", 0)
+_FLAGS: Final = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 if sys.platform == "win32":
     import msvcrt

@@ -142,9 +142,10 @@ def _explain(failure: Lost | Refusal, spec: MemberSpec, *, server: str, told: st
         return BadInput(
             f"There is no MCP endpoint at {spec} (server {server!r}).", hint=f"Correct mcpServers.{server}.url."
         )
+    is_elsewhere = failure.status is not None and 300 <= failure.status < 400
     return Unavailable(
         f"The server {server!r} refused to start a session: {failure.message}",
-        hint=f"Asked: {spec}",
+        hint=f"Give the final address as mcpServers.{server}.url." if is_elsewhere else f"Asked: {spec}",
         retry_after=failure.retry_after,
     )
 

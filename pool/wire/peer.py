@@ -171,7 +171,8 @@ class Peer(Wire):
         """The request of this id; some servers give a number back as a text."""
         if isinstance(id, str) and id.isdecimal() and len(id) < 19:
             id = int(id)
-        return self._pending.get(id) if isinstance(id, int) and not isinstance(id, bool) else None
+        # 7.0 is 7, also as a key; True is not 1.
+        return self._pending.get(cast("int", id)) if isinstance(id, int | float) and not isinstance(id, bool) else None
 
 
 def _subscription(params: Mapping[str, Any]) -> object:

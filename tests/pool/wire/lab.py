@@ -70,7 +70,7 @@ Script = Callable[[Exchange], Awaitable[None]]
 
 @asynccontextmanager
 async def scripted(script: Script, *, tls: Any = None, discovers: bool = True) -> AsyncGenerator[str]:
-    """`127.0.0.1:PORT` where each request is answered by the script, except for `server/discover` where it `discovers`."""
+    """`127.0.0.1:PORT` where each request is answered by the script; when it `discovers`, `server/discover` is not."""
     count = 0
 
     async def serve(stream: Any) -> None:
