@@ -26,7 +26,11 @@ class StoaError(Exception):
         self.retry_after = retry_after
 
     def __str__(self) -> str:
-        return f"{self.message} {self.hint}".strip()
+        """In one piece. A message that ends with words of others, of a process say, gets its full stop first."""
+        if not self.message or not self.hint:
+            return self.message or self.hint
+        gap = " " if self.message.endswith((".", "!", "?", ":", ";", ",")) else ". "
+        return f"{self.message}{gap}{self.hint}"
 
 
 class BadInput(StoaError):

@@ -25,3 +25,9 @@ def test_each_kind_has_its_word_and_only_unavailable_may_be_sent_again(code: str
 def test_an_error_reads_as_message_and_remedy() -> None:
     assert str(BadInput("It happened.", hint="Do this.")) == "It happened. Do this."
     assert str(BadInput("It happened.")) == "It happened."
+
+
+def test_a_remedy_does_not_run_into_words_without_a_full_stop() -> None:
+    assert str(Unavailable("It said: no licence", hint="Start it.")) == "It said: no licence. Start it."
+    assert str(Unavailable("", hint="Start it.")) == "Start it."
+    assert str(Unavailable("Is it there?", hint="Start it.")) == "Is it there? Start it."
