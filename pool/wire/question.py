@@ -60,8 +60,9 @@ class Question:
         return f"<Question {self.id} {state}>"
 
     def answer(self, result: dict[str, Any]) -> None:
-        self.result = result
-        self._wake()
+        if self.result is None and self.error is None:  # the first answer counts
+            self.result = result
+            self._wake()
 
     def fail(self, error: Exception) -> None:
         if self.result is None and self.error is None:
