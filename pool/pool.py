@@ -161,8 +161,7 @@ class Pool:
         """
         upstream = self._upstream(server)
         _check_hops(hops)
-        return await self._pass(
-            upstream,
+        return await upstream.request(
             method,
             params,
             principal=principal,
@@ -242,7 +241,9 @@ class Pool:
         try:
             tool = await _find(upstream, call, timeout_seconds)
         except Closed:
-            upstream = self._successor(upstream)
+            if upstream.successor is None:
+                raise
+            upstream = upstream.successor
             tool = await _find(upstream, call, timeout_seconds)
         left = None if timeout_seconds is None else max(0.0, timeout_seconds - (anyio.current_time() - started))
         passed = await self._ask(
@@ -343,24 +344,9 @@ class Pool:
 
     async def _ask(self, upstream: Upstream, method: str, params: dict[str, Any], what: str, **options: Any) -> Passed:
         try:
-            return await self._pass(upstream, method, params, what=what, **options)
+            return await upstream.request(method, params, what=what, **options)
         except Refusal as refusal:
             raise after_refusal(refusal, what, server=upstream.name) from refusal
-
-    async def _pass(self, upstream: Upstream, method: str, params: dict[str, Any], **options: Any) -> Passed:
-        try:
-            return await upstream.request(method, params, **options)
-        except Closed:
-            upstream = self._successor(upstream)
-        return await upstream.request(method, params, **options)
-
-    def _successor(self, upstream: Upstream) -> Upstream:
-        """What another configuration has put in the place of a group that was closed under a call. Raises again where
-        that is nothing."""
-        found = self._roster.upstreams.get(upstream.name)
-        if found is None or found is upstream:
-            raise  # the error that is being handled
-        return found
 
     def _upstream(self, server: str) -> Upstream:
         return self._roster.find(server)

@@ -55,6 +55,7 @@ class Roster:
         self.upstreams = {name: self._with(old.get(name), spec) for name, spec in new.items()}
         for name, upstream in old.items():
             if self.upstreams.get(name) is not upstream:
+                upstream.successor = self.upstreams.get(name)
                 self._dismiss(upstream)
         return changes
 

@@ -10,7 +10,7 @@ from anyio.abc import TaskGroup
 
 from pool.asking import ask, in_time
 from pool.catalogue import ToolInfo
-from pool.group import Group
+from pool.group import Closed, Group
 from pool.identity import without_ours
 from pool.keeper import Keeper
 from pool.request import Passed, Request, is_read
@@ -36,6 +36,8 @@ class Upstream:
         self.group = Group(spec, workshop)
         self.shelf = Shelf(self.group)
         self.keeper = Keeper(self.group)
+        self.successor: Upstream | None = None
+        """What another configuration has put in its place, for calls that were on their way."""
 
     def __repr__(self) -> str:
         return repr(self.group)
@@ -90,6 +92,21 @@ class Upstream:
         )
         try:
             return await ask(self.group, request)
+        except Closed:
+            if self.successor is None:
+                raise
+            return await self.successor.request(
+                method,
+                params,
+                principal=principal,
+                hops=hops,
+                progress=progress,
+                asker=asker,
+                timeout_seconds=None if timeout_seconds is None else max(0.0, give_up_at - anyio.current_time()),
+                prefer=prefer,
+                tool=tool,
+                what=what,
+            )
         except Refusal as refusal:
             if refusal.code != HEADER_MISMATCH or method != "tools/call":
                 raise
