@@ -140,6 +140,8 @@ class Peer(Wire):
         elif isinstance(error, dict):
             if question is not None:
                 question.fail(read_error(cast("dict[str, Any]", error)))
+        elif question is not None:
+            question.fail(Lost("Its answer is neither a result nor an error.", is_final=False))
         else:
             raise ValueError("neither result nor error")  # noqa: TRY004 - of a message, not of a call
 

@@ -21,6 +21,8 @@ for line in sys.stdin:
     method, id = message.get("method"), message.get("id")
     if method == "initialize":
         send({"id": id, "result": {"protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": INFO}})
+    elif method == "tools/call" and message["params"]["name"] == "neither":
+        send({"id": id, "result": "no object"})
     elif method == "tools/call":
         wrong = (None, True, id + 1, id - 1, 0, -1, 10**400, [id], {"a": 1}, "x", 1e308, "9" * 5000)
         right = {"number": id, "float": float(id), "text": str(id)}[message["params"]["name"]]
