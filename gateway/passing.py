@@ -81,48 +81,57 @@ class Passing:
         Raises `Refusal` for an error of the server's, and errors of ours.
         """
         is_modern = offer is None or offer.protocol in MODERN_PROTOCOL_VERSIONS
+        may_ask = not is_modern or self._is_mixed(server)
         wanted = {key: value for key, value in params.items() if key not in ("_meta", "inputResponses", "requestState")}
         wanted["_meta"] = _meta(client, is_modern=is_modern)
         hops = call.hops + (offer is not None and offer.server_name == GATEWAY_NAME)
         request = _Request(self, client, call, server, method, wanted, hops, f"{server}.{target}")
         if client.is_modern:
-            return await self._for_modern(request, params, is_modern=is_modern, target=target)
-        return await self._for_handshake(request, is_modern=is_modern)
+            return await self._for_modern(request, params, may_ask=may_ask, target=target)
+        return await self._for_handshake(request, may_ask=may_ask)
 
-    async def _for_modern(self, request: "_Request", params: Raw, *, is_modern: bool, target: str) -> dict[str, Any]:
+    def _is_mixed(self, server: str) -> bool:
+        """Whether its replicas may be of different eras: then nobody knows how one asks before it has been chosen."""
+        first, *others = self._pool.spec(server).members
+        return any(other != first for other in others)
+
+    async def _for_modern(self, request: "_Request", params: Raw, *, may_ask: bool, target: str) -> dict[str, Any]:
+        """`may_ask`: whether the server may ask in the middle of the call."""
         client, state = request.client, params.get("requestState")
         principal = request.call.principal
         owner = Owner(principal.tenant, principal.subject, request.method, f"{request.server}.{target}")
         if isinstance(state, str) and self._suspended.is_handle(state):
             return await self._suspended.resume(state, owner, client, params.get("inputResponses"))
-        if not is_modern:
-            if not client.can_be_asked or request.method not in INPUT_REQUIRED_METHODS:
-                return await request.send()
+        if request.method not in INPUT_REQUIRED_METHODS:
+            return await request.send()
+        if isinstance(state, str):
+            request.prefer, request.params["requestState"] = _unwrapped(state)
+        if "inputResponses" in params:
+            request.params["inputResponses"] = params["inputResponses"]
+        if may_ask and client.can_be_asked:
             patience = self._patience(request.server)
-            return await self._suspended.begin(owner, client, request.send_held, patience=patience)
-        prefer = None
-        if request.method in INPUT_REQUIRED_METHODS:
-            if isinstance(state, str):
-                prefer, request.params["requestState"] = _unwrapped(state)
-            if "inputResponses" in params:
-                request.params["inputResponses"] = params["inputResponses"]
-        result = await request.send(prefer=prefer)
+            result = await self._suspended.begin(owner, client, request.send_held, patience=patience)
+            if self._suspended.is_handle(result.get("requestState")):
+                return result
+        else:
+            result = await request.send()
         if is_input_required(result) and isinstance(result.get("requestState"), str):
             result["requestState"] = _wrapped(request.replica, result["requestState"])
         return result
 
-    async def _for_handshake(self, request: "_Request", *, is_modern: bool) -> dict[str, Any]:
+    async def _for_handshake(self, request: "_Request", *, may_ask: bool) -> dict[str, Any]:
         client = request.client
-        if not is_modern and client.can_be_asked:
-            return await request.send_patiently(self._patience(request.server))
-        first = await request.send()
+        if may_ask and client.can_be_asked:
+            first = await request.send_patiently(self._patience(request.server))
+        else:
+            first = await request.send()
         if not is_input_required(first):
             return first
-        replica = request.replica
+        request.prefer = request.replica
 
         async def again(more: Raw) -> dict[str, Any]:
             request.params = {**request.params, **more}
-            return await request.send(prefer=replica)
+            return await request.send()
 
         return await answer_for(client, first, again, seconds=self._limits.answer_seconds)
 
@@ -135,9 +144,9 @@ class Passing:
 
 
 class _Request:
-    """A request on its way. `replica` is the one that served it last."""
+    """A request on its way. `prefer` is the replica that it should go to, `replica` the one that served it last."""
 
-    __slots__ = ("_hops", "_passing", "_what", "call", "client", "method", "params", "replica", "server")
+    __slots__ = ("_hops", "_passing", "_what", "call", "client", "method", "params", "prefer", "replica", "server")
 
     def __init__(
         self,
@@ -158,9 +167,10 @@ class _Request:
         self.params = params
         self._hops = hops
         self._what = what
+        self.prefer: str | None = None
         self.replica: str | None = None
 
-    async def send(self, *, prefer: str | None = None) -> dict[str, Any]:
+    async def send(self) -> dict[str, Any]:
         """By the group's own deadline; what the server asks in between is refused with the reason."""
         client = self.client
         return await self._request(
@@ -171,7 +181,6 @@ class _Request:
                 notice=client.notice,
             ),
             progress=client.progress if client.wants_progress else None,
-            prefer=prefer,
         )
 
     async def send_patiently(self, patience: Patience) -> dict[str, Any]:
@@ -223,6 +232,7 @@ class _Request:
             principal=self.call.principal,
             hops=self._hops,
             asker=asker,
+            prefer=self.prefer,
             **options,
         )
         self.replica = passed.replica

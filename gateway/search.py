@@ -126,8 +126,9 @@ class Search:
             raise BadInput(f"The argument 'limit' has to be a whole number from 1 to {MAX_LIMIT}.")
         server = arguments.get("server")
         known = {tool.server for tool in visible}
-        if server is not None and server not in known:
-            raise NotFound(f"There is no server {server!r} with tools.", hint=f"There are: {', '.join(sorted(known))}.")
+        if server is not None and (not isinstance(server, str) or server not in known):
+            there = f"There are: {', '.join(sorted(known))}." if known else ""
+            raise NotFound(f"There is no server {str(server)[:64]!r} with tools.", hint=there)
         chosen = [tool for tool in visible if server is None or tool.server == server]
         found = await self._search(query, limit, chosen)
         return _result({"tools": [_summary(tool) for tool in found], "searched": len(chosen)})

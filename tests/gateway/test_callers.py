@@ -1,5 +1,6 @@
 """Who calls: tenants apart, scopes, and servers of ours that call each other through the gateway."""
 
+import sys
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -8,20 +9,21 @@ from typing import Any
 import anyio
 import httpx2
 import jwt
+import mcp_types as types
 import pytest
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 
 from gateway.server import Gateway
 from kit.upstream import open_upstream
-from pool.spec import GroupSpec, InProcessSpec
+from pool.spec import GroupSpec, InProcessSpec, StdioSpec
 from stoa.principal import LOCAL, Principal
 from stoa.settings import AuthSettings, Settings
 from stoa.tools import ToolCall, ToolRef
 from tests.gateway.stage import ERAS, HANDSHAKE, MODERN, Answers, behind, gateway
 from tests.gateway.upstream import Upstream
 from tests.kit.wires import listening
-from tests.pool.stage import quick
+from tests.pool.stage import quick, until
 
 SECRET = "s" * 40
 
@@ -146,6 +148,80 @@ async def test_a_handle_of_another_tenant_opens_nothing(
 
     assert stolen.is_error
     assert "no longer open" in stolen.content[0].text
+
+
+async def test_a_subscription_that_the_server_refuses_is_an_error(
+    settings: Settings, guarded: Settings, upstream: Upstream, pair: str
+) -> None:
+    ours, _, theirs, _ = pair.split()
+    async with (
+        behind(upstream.server, theirs, settings) as member,
+        over_http(guarded, quick("up", member)) as (url, front),
+        bearer(url, ours, token("acme", "other:read")) as stranger,
+        bearer(url, ours, token("zeta", "upstream:read")) as reader,
+    ):
+        with anyio.fail_after(20):
+            with pytest.raises(MCPError, match="upstream:read"):
+                await subscribe(stranger, ours)
+            await until(lambda: "Watching 0" in repr(front))
+            await subscribe(reader, ours)
+
+
+async def subscribe(it: Client, era: str) -> None:
+    if era == MODERN:
+        async with it.listen(resource_subscriptions=["note://first"]):
+            return
+    params = types.SubscribeRequestParams(uri="note://first")
+    await it.session.send_request(types.SubscribeRequest(params=params), types.EmptyResult)
+
+
+SAYS_SECRETS = StdioSpec(
+    sys.executable,
+    (
+        "-S",
+        "-E",
+        "-c",
+        "import sys; print('hello', flush=True); print('zeta owes 12345', file=sys.stderr); sys.exit(3)",
+    ),
+)
+
+
+async def test_what_processes_say_and_what_others_do_is_for_those_who_may_see_inside(
+    settings: Settings, guarded: Settings, upstream: Upstream
+) -> None:
+    groups = (quick("up", InProcessSpec(upstream.server.lowlevel)), quick("bad", SAYS_SECRETS))
+    read: dict[str, str] = {}
+    async with over_http(guarded, *groups) as (url, front):
+        for scope in ("upstream:read", "metrics:read"):
+            async with bearer(url, MODERN, token("acme", scope)) as it:
+                await until(lambda: set(front.offers.view.offers) == {"up"})
+                called = await it.call_tool("bad_x", {})
+                about = await it.read_resource("stoa://servers")
+                with pytest.raises(MCPError) as caught:
+                    await it.get_prompt("bad_x", {})
+                read[scope] = f"{called} {about} {caught.value.error}"
+
+    for said in ("'bad'", "exit code was 3"):
+        assert said in read["upstream:read"]
+    for said in ("12345", "hello", "in_flight", "failures"):
+        assert said in read["metrics:read"]
+        assert said not in read["upstream:read"]
+
+
+async def test_prompts_of_servers_that_one_may_not_use_are_not_suggested(guarded: Settings, upstream: Upstream) -> None:
+    far = quick("far", InProcessSpec(upstream.server.lowlevel), trusted=False)
+    gone = quick("gone", SAYS_SECRETS, trusted=False)
+    async with over_http(guarded, far, gone) as (url, _), bearer(url, MODERN, token("acme", "other:use")) as it:
+        with pytest.raises(MCPError) as near:
+            await it.get_prompt("far_gree", {})
+        with pytest.raises(MCPError) as away:
+            await it.get_prompt("gone_x", {})
+        with pytest.raises(MCPError) as tool:
+            await it.call_tool("gone_x", {})
+
+    assert "far_greet" not in str(near.value.error)
+    for error in (near, away, tool):
+        assert error.value.error.message.startswith("Unknown ")
 
 
 async def test_a_server_of_ours_calls_another_one_through_the_gateway(settings: Settings, upstream: Upstream) -> None:

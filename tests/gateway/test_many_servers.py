@@ -14,7 +14,7 @@ from gateway.options import Limits, Options
 from pool.spec import HttpSpec, InProcessSpec, StdioSpec
 from stoa.errors import BadInput, NotFound
 from stoa.settings import Settings
-from tests.gateway.stage import ERAS, MODERN, client, gateway
+from tests.gateway.stage import ERAS, HANDSHAKE, MODERN, Answers, behind, client, gateway
 from tests.gateway.upstream import Upstream
 from tests.pool.stage import quick, raw, until
 
@@ -58,6 +58,21 @@ async def test_of_two_servers_with_one_address_the_first_is_read(settings: Setti
 
     assert listed.count("note://first") == 1
     assert conflicts[0] == "note://first of 'b' is hidden: 'a' comes first and has it, too"
+
+
+async def test_a_tool_that_may_be_one_of_a_server_that_is_away_is_not_called_unknown(
+    settings: Settings, upstream: Upstream
+) -> None:
+    groups = (quick("a", GONE), quick("a_b", InProcessSpec(upstream.server.lowlevel)))
+    async with gateway(settings, *groups) as (front, _), client(front, MODERN) as it:
+        await it.list_tools()
+        result = await it.call_tool("a_b_tool_12345678", {})
+        with pytest.raises(MCPError, match="Unknown tool") as caught:
+            await it.call_tool("nobody_" + "x" * 100_000, {})
+
+    assert result.is_error
+    assert "'a'" in text(result)
+    assert len(str(caught.value.error)) < 2000
 
 
 @pytest.mark.parametrize("dead", [SILENT, GONE], ids=["silent", "gone"])
@@ -139,6 +154,51 @@ async def test_another_configuration_is_told_and_takes_effect(settings: Settings
                 await it.call_tool("up_echo", {"text": "x"})
 
 
+async def test_a_client_of_the_handshake_era_is_told_of_another_configuration(
+    settings: Settings, upstream: Upstream
+) -> None:
+    up = quick("up", InProcessSpec(upstream.server.lowlevel))
+    answers = Answers()
+    async with gateway(settings, up) as (front, pool), client(front, HANDSHAKE, **answers.options()) as it:
+        await it.list_tools()
+        params = types.SubscribeRequestParams(uri="stoa://servers")
+        await it.session.send_request(types.SubscribeRequest(params=params), types.EmptyResult)
+        await pool.reconfigure([up, quick("new", InProcessSpec(Upstream(settings, "other").server.lowlevel))])
+        for kind in (types.ToolListChangedNotification, types.ResourceUpdatedNotification):
+            await until(lambda: any(isinstance(each, kind) for each in answers.news))  # noqa: B023  # used at once
+        names = {tool.name for tool in (await it.list_tools()).tools}
+
+    assert "new_echo" in names
+
+
+@pytest.mark.parametrize("first", ERAS)
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_group_may_have_members_of_both_eras(
+    settings: Settings, upstream: Upstream, era: str, first: str
+) -> None:
+    old = Upstream(settings, "old")
+    asked: list[str] = []
+    used: list[int] = []
+    async with behind(old.server, HANDSHAKE, settings) as theirs:
+        members = [InProcessSpec(upstream.server.lowlevel), theirs]
+        members = members if first == MODERN else members[::-1]
+        async with (
+            gateway(settings, quick("up", *members, max_in_flight=1)) as (front, pool),
+            client(front, era, **Answers().options()) as it,
+            anyio.create_task_group() as tasks,
+        ):
+            with anyio.fail_after(20):
+                asked.append(text(await it.call_tool("up_ask_twice", {})))
+                tasks.start_soon(it.call_tool, "up_wait")
+                await until(lambda: upstream.waiting.is_set() or old.waiting.is_set())
+                asked.append(text(await it.call_tool("up_ask_twice", {})))
+            used = [each.calls for each in pool.stats().groups[0].replicas]
+            tasks.cancel_scope.cancel()
+
+    assert asked == ["Ada1 and Ada2", "Ada3 and Ada4"]
+    assert all(used)
+
+
 async def test_the_servers_resource_can_be_subscribed_to(settings: Settings, upstream: Upstream) -> None:
     up = quick("up", InProcessSpec(upstream.server.lowlevel))
     async with gateway(settings, up) as (front, pool), client(front, MODERN) as it:
@@ -160,6 +220,23 @@ async def test_one_server_alone_keeps_its_names(settings: Settings, upstream: Up
     assert {"echo", "ask", "count"} <= tools
     assert prompts == ["greet"]
     assert result.structured_content == {"text": "x"}
+
+
+async def test_one_server_alone_stays_alone_whatever_comes_beside_it(settings: Settings, upstream: Upstream) -> None:
+    up = quick("up", InProcessSpec(upstream.server.lowlevel))
+    other = quick("new", InProcessSpec(Upstream(settings, "other").server.lowlevel))
+    async with (
+        gateway(settings, up, options=Options(no_prefix=True, list_all=True)) as (front, pool),
+        client(front, MODERN) as it,
+    ):
+        before = [tool.name for tool in (await it.list_tools()).tools]
+        await pool.reconfigure([other, up])
+        await until(lambda: "new" in pool.servers)
+        after = [tool.name for tool in (await it.list_tools()).tools]
+        await it.call_tool("echo", {"text": "x"})
+
+    assert before == after
+    assert len(upstream.metas) == 1
 
 
 def test_options_that_do_not_fit_are_refused() -> None:

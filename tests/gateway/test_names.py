@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.names import MAX_NAME_CHARACTERS, OWN_TOOLS, name_all, owner_of
+from gateway.names import MAX_NAME_CHARACTERS, OWN_TOOLS, candidates, name_all, owner_of
 
 ALLOWED = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
@@ -42,6 +42,23 @@ def test_a_name_belongs_to_the_server_with_the_longest_prefix_whether_that_is_up
     assert both.public["a_b", "c"] == "a_b_c"
     assert alone.public["a", "b_c"] == both.public["a", "b_c"] != "a_b_c"
     assert owner_of("a_b_c", servers) == "a_b"
+
+
+def test_a_name_can_belong_to_every_server_whose_prefix_it_has() -> None:
+    servers = ["a", "a_b", "x" * 70, "other"]
+
+    assert candidates("a_b_c_12345678", servers) == ("a_b", "a")
+    assert candidates("x" * 55 + "_12345678", servers) == ("x" * 70,)
+    assert candidates("nobody_c", servers) == ()
+
+
+def test_servers_with_names_of_any_length_and_script_are_told_apart() -> None:
+    servers = ["ä" * 64, "ö" * 64, "日本", "s" * 64, "s" * 64 + "t"]
+    names = name_all([(server, "tool") for server in servers], servers=servers)
+
+    assert len(names.origin) == len(servers)
+    assert all(ALLOWED.fullmatch(name) for name in names.origin)
+    assert all(server in candidates(names.public[server, "tool"], servers) for server in servers)
 
 
 def test_the_gateways_own_tools_keep_their_names() -> None:

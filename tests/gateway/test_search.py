@@ -60,6 +60,12 @@ async def test_a_tool_is_found_described_and_called(settings: Settings, upstream
         ("search_tools", {}, "'query' is missing"),
         ("search_tools", {"query": "x", "limit": 0}, "from 1 to 50"),
         ("search_tools", {"query": "x", "server": "nobody"}, "There are: up"),
+        ("search_tools", {"query": "x", "server": ["up"]}, "There are: up"),
+        ("search_tools", {"query": "x", "limit": True}, "from 1 to 50"),
+        ("search_tools", {"query": "x", "limit": "5"}, "from 1 to 50"),
+        ("search_tools", {"query": ["x"]}, "'query' is missing"),
+        ("describe_tool", {}, "'name' is missing"),
+        ("describe_tool", {"name": "search_tools"}, "Unknown tool"),
         ("describe_tool", {"name": "up_ecko"}, "Did you mean up_echo"),
         ("call_tool", {"arguments": {}}, "'name' is missing"),
         ("call_tool", {"name": "up_echo", "arguments": "text"}, "has to be an object"),
@@ -75,6 +81,19 @@ async def test_wrong_arguments_are_told_to_the_model(
 
     assert result.is_error
     assert said in result.content[0].text  # type: ignore[union-attr]  # it is text
+
+
+@pytest.mark.parametrize("name", ["call_tool", "up_ecko", ""])
+async def test_a_call_of_no_tool_is_told(settings: Settings, upstream: Upstream, name: str) -> None:
+    up = quick("up", InProcessSpec(upstream.server.lowlevel))
+    async with gateway(settings, up, options=FEW) as (front, _), client(front, MODERN) as it:
+        await it.list_tools()
+        try:
+            said = (await it.call_tool("call_tool", {"name": name, "arguments": {}})).content[0].text  # type: ignore[union-attr]
+        except MCPError as error:
+            said = error.error.message
+
+    assert "Unknown tool" in said or "is missing" in said
 
 
 async def test_below_the_threshold_there_is_no_search(settings: Settings, upstream: Upstream) -> None:

@@ -110,6 +110,25 @@ async def test_only_so_many_calls_wait_for_one_caller(upstream: Upstream, settin
     assert done.content[0].text == "accept Eve"
 
 
+async def test_of_many_that_ask_at_once_no_more_wait(upstream: Upstream, settings: Settings) -> None:
+    async with asking(upstream, settings, Limits(max_held_each=3)) as (client, front):
+        refused: list[str] = []
+
+        async def one() -> None:
+            try:
+                await ask(client)
+            except MCPError as error:
+                refused.append(error.error.message)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(10):
+                tasks.start_soon(one)
+        assert len(front.suspended) == 3
+
+    assert len(refused) == 7
+    assert all("Too many calls wait" in said for said in refused)
+
+
 async def test_a_client_that_leaves_for_good_ends_the_call(upstream: Upstream, settings: Settings) -> None:
     async with asking(upstream, settings) as (client, front):
         async with anyio.create_task_group() as tasks:

@@ -29,7 +29,7 @@ async def test_sessions_are_limited_and_those_that_were_left_make_room(example: 
         host="127.0.0.1",
         at_root=True,
         max_sessions=2,
-        session_idle_seconds=0.05,
+        session_idle_seconds=600,
     )
     transport = httpx2.ASGITransport(app=application.app)
     async with (
@@ -37,13 +37,28 @@ async def test_sessions_are_limited_and_those_that_were_left_make_room(example: 
         httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as http,
     ):
 
-        async def open_session() -> int:
-            return (await http.post("/mcp", json=INITIALIZE, headers={"accept": ACCEPT})).status_code
+        async def open_session() -> httpx2.Response:
+            return await http.post("/mcp", json=INITIALIZE, headers={"accept": ACCEPT})
 
-        assert [await open_session() for _ in range(3)] == [200, 200, 503]
-        with anyio.fail_after(5):
-            while await open_session() != 200:
-                await anyio.lowlevel.checkpoint()
+        async def call(opened: httpx2.Response, name: str) -> int:
+            params: dict[str, object] = {"name": name, "arguments": {}}
+            body = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params}
+            headers = {"accept": ACCEPT, "mcp-session-id": opened.headers["mcp-session-id"]}
+            return (await http.post("/mcp", json=body, headers=headers)).status_code
+
+        first, second = await open_session(), await open_session()
+        assert await call(first, "who") == 200
+        third = await open_session()
+        assert [await call(each, "who") for each in (first, second, third)] == [200, 404, 200]
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as tasks:
+                for each in (first, third):
+                    tasks.start_soon(call, each, "wait")
+                    await example.waiting.wait()
+                    example.waiting = anyio.Event()
+                assert (await open_session()).status_code == 503
+                example.release.set()
+            assert (await open_session()).status_code == 200
 
 
 @pytest.mark.parametrize("era", ["mcp-protocol-version: 2026-07-28\r\n", ""])

@@ -216,6 +216,8 @@ async def test_a_session_lives_while_a_request_runs_or_a_stream_is_open(example:
         ("POST", json.dumps(INITIALIZE), {"content-type": "text/plain"}, 415),
         ("POST", "{", {}, 400),
         ("POST", "[]", {}, 400),
+        ("POST", json.dumps([INITIALIZE]), {}, 400),
+        ("POST", json.dumps(INITIALIZE | {"id": None}), {}, 400),
         ("POST", json.dumps(call("who")), {"mcp-session-id": "unknown"}, 404),
         ("GET", "", {}, 400),
         ("DELETE", "", {}, 400),
@@ -230,6 +232,15 @@ async def test_what_does_not_begin_or_belong_to_a_session_is_refused(
         answer = await http.request(method, url, content=body, headers=headers)
     assert answer.status_code == status
     assert "mcp-session-id" not in answer.headers
+
+
+@pytest.mark.parametrize("id", [None, 1.5, True, [1]])
+async def test_a_request_without_a_real_id_is_refused_and_not_taken_for_a_notification(
+    example: Example, settings: Settings, id: object
+) -> None:
+    async with session(example.server, settings) as (http, url):
+        answer = await http.post(url, json=call("who") | {"id": id})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, types.INVALID_REQUEST)
 
 
 async def test_an_initialize_that_fails_begins_no_session(example: Example, settings: Settings) -> None:
