@@ -143,7 +143,7 @@ class Peer(Wire):
         elif question is not None:
             question.fail(Lost("Its answer is neither a result nor an error.", is_final=False))
         else:
-            raise ValueError("neither result nor error")  # noqa: TRY004 - of a message, not of a call
+            raise ValueError("neither result nor error")
 
     def _take_notice(self, method: str, params: dict[str, Any], size: int) -> None:
         if method == PROGRESS:
