@@ -11,6 +11,7 @@ from pool.spec import HttpSpec, MemberSpec, SseSpec, WsSpec
 __all__ = ["Lost", "Refusal", "first_cause", "let_in_hint", "read_error"]
 
 INTERNAL_ERROR: Final = -32603
+MAX_CODE: Final = 2**53
 MAX_SAID: Final = 4000
 
 
@@ -59,7 +60,7 @@ def read_error(error: Mapping[str, Any]) -> Refusal:
     """The error of a JSON-RPC answer."""
     code, message = error.get("code"), error.get("message")
     return Refusal(
-        code if isinstance(code, int) else INTERNAL_ERROR,
+        code if isinstance(code, int) and not isinstance(code, bool) and abs(code) < MAX_CODE else INTERNAL_ERROR,
         message if isinstance(message, str) else "",
         data=error.get("data"),
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pool.wire.failures import Lost, Refusal
+from pool.wire.failures import Lost, Refusal, read_error
 from pool.wire.lists import without_malformed
 
 
@@ -23,6 +23,12 @@ def test_a_long_list_with_much_that_is_malformed_is_read_in_time(caplog: pytest.
     assert found == good
     assert time.thread_time() - started < 3
     assert len(caplog.records) < 20
+
+
+def test_a_code_that_other_programs_could_not_read_is_not_handed_on() -> None:
+    for code in (10**300, True, "x", None, 1.5):
+        assert read_error({"code": code, "message": 5}).code == -32603
+    assert read_error({"code": -32602, "message": "no"}).code == -32602
 
 
 def test_what_a_server_says_is_masked_and_cut() -> None:
