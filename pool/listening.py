@@ -1,6 +1,6 @@
 """Subscriptions that are passed on to a server: held open on one replica, opened again on another after a loss."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, cast
 
@@ -11,7 +11,7 @@ from pool.group import Group
 from pool.verdict import BUSY
 from pool.wire.connection import ACKNOWLEDGED
 from pool.wire.failures import Lost, Refusal
-from stoa.errors import StoaError
+from stoa.errors import NotFound, StoaError
 from stoa.principal import Principal
 
 __all__ = ["REFUSED", "Heard", "listening"]
@@ -34,23 +34,39 @@ LIST_CHANGES: Final = {
 
 @asynccontextmanager
 async def listening(
-    group: Group, *, filter: Mapping[str, Any], principal: Principal, hops: int
+    find: Callable[[], Group], *, filter: Mapping[str, Any], principal: Principal, hops: int
 ) -> AsyncGenerator[AsyncIterator[Heard]]:
     """What the filter asks for (`notifications` of `subscriptions/listen`), until the block is left.
 
     It begins with `ACKNOWLEDGED`, or is nothing but one `REFUSED`. After a loss nobody knows what was missed, so
-    everything in the filter is told as changed as soon as another replica has acknowledged it.
+    everything in the filter is told as changed as soon as another replica has acknowledged it. `find` gives the
+    server's group, another one after another configuration; it ends when that raises `NotFound`.
     """
     send, receive = anyio.create_memory_object_stream[Heard](MAX_UNHEARD)
     with send, receive:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_keep_open, group, dict(filter), principal, hops, send)
+            tasks.start_soon(_keep_open, find, dict(filter), principal, hops, send)
             yield receive
             tasks.cancel_scope.cancel()
 
 
 async def _keep_open(
-    group: Group, filter: Mapping[str, Any], principal: Principal, hops: int, send: MemoryObjectSendStream[Heard]
+    find: Callable[[], Group],
+    filter: Mapping[str, Any],
+    principal: Principal,
+    hops: int,
+    send: MemoryObjectSendStream[Heard],
+) -> None:
+    with send, suppress(NotFound):
+        await _listen(find, filter, principal, hops, send)
+
+
+async def _listen(
+    find: Callable[[], Group],
+    filter: Mapping[str, Any],
+    principal: Principal,
+    hops: int,
+    send: MemoryObjectSendStream[Heard],
 ) -> None:
     def hear(method: str, params: Mapping[str, Any]) -> None:
         with suppress(anyio.WouldBlock, anyio.BrokenResourceError, anyio.ClosedResourceError):
@@ -63,6 +79,7 @@ async def _keep_open(
         for change in _all_of(filter):  # from now on nothing is missed
             hear(*change)
 
+    group = find()
     shop = group.workshop
     failures = 0
     has_listened = False
@@ -89,7 +106,10 @@ async def _keep_open(
             with anyio.move_on_after(error.retry_after or 0.0):
                 await group.changed.wait()
         if group.is_closed:
-            return
+            old, group = group, find()
+            if group is old:
+                return  # it is the pool that is closed
+            continue
         await anyio.sleep(shop.backoff.delay(max(1, failures), shop.rng))
 
 

@@ -179,7 +179,8 @@ class Pool:
         left: `async with pool.listen(…) as heard: async for method, params in heard: …`. Survives the loss of a
         replica; everything in the filter is then told as changed."""
         _check_hops(hops)
-        return listening(self._upstream(server).group, filter=filter, principal=principal, hops=hops)
+        self._upstream(server)  # raises at once for a name that nobody has
+        return listening(lambda: self._upstream(server).group, filter=filter, principal=principal, hops=hops)
 
     # -- what there is -----------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import pytest
 
 from pool.versions import common_version
 from pool.wire.connection import ACKNOWLEDGED
-from stoa.errors import Fault, Unavailable
+from stoa.errors import Fault, NotFound, Unavailable
 from stoa.principal import LOCAL
 from tests.pool.puppets import Puppet, Puppets, group, open_puppets, tool
 from tests.pool.stage import until
@@ -153,3 +153,22 @@ async def test_a_list_that_is_malformed_costs_itself_alone() -> None:
         assert not errors
         assert offers["one"].prompts == ()
         assert [each["name"] for each in offers["one"].resources] == ["one"]
+
+
+async def test_a_listener_goes_on_with_what_another_configuration_puts_in_place_and_ends_with_the_server() -> None:
+    puppets = Puppets()
+    async with open_puppets(puppets, [group()]) as pool:
+        async with pool.listen("one", filter={"toolsListChanged": True}, principal=LOCAL) as heard:
+            assert (await anext(heard))[0] == ACKNOWLEDGED
+            await pool.reconfigure([group(trusted=False)])
+            puppets.opened[0].lose()
+            # What was missed meanwhile nobody knows.
+            assert await anext(heard) == ("notifications/tools/list_changed", {})
+            assert len(puppets.opened) == 2
+            puppets.opened[1].on_notice("notifications/tools/list_changed", {})
+            assert await anext(heard) == ("notifications/tools/list_changed", {})
+            await pool.reconfigure([])
+            puppets.opened[1].lose()
+            assert [each async for each in heard] == []
+        with pytest.raises(NotFound):
+            pool.listen("one", filter={}, principal=LOCAL)
