@@ -36,7 +36,8 @@ from stoa.wire import MAX_MESSAGE_BYTES, PRINCIPAL_KEY, CloseCode
 __all__ = ["Application", "build"]
 
 MAX_SESSIONS = 1000
-"""Sessions of the handshake era that one server keeps; further ones get 503."""
+"""Sessions of the handshake era that one server keeps. A further one takes the place of the one that nobody has needed
+for longest, of those of whoever has most; it gets 503 while all of them are in use."""
 
 SESSION_IDLE_SECONDS = 600.0
 """How long such a session may go without any request before it is forgotten, which its client is told by 404."""

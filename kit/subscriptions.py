@@ -33,6 +33,8 @@ Changed = Literal["tools", "prompts", "resources"]
 MAX_URIS_PER_CONNECTION: Final = 10_000
 NOTIFY_SECONDS: Final = 1.0
 """How long one connection that does not read may hold up whoever has news; it then misses them."""
+LAGGING_SECONDS: Final = 0.01
+"""The same for one that did not read the last time either."""
 
 _STATE: Final = "stoa.listener"
 
@@ -54,6 +56,7 @@ class _Listener:
     connection: Connection
     tenants: set[str] = field(default_factory=set[str])
     uris: dict[tuple[str, str], Release] = field(default_factory=dict[tuple[str, str], Release])
+    is_lagging: bool = False
 
     def leave(self) -> None:
         for release in self.uris.values():
@@ -135,10 +138,11 @@ class Subscriptions:
                 group.start_soon(self._send, listener, send)
 
     async def _send(self, listener: _Listener, send: Callable[[Connection], Awaitable[None]]) -> None:
-        with anyio.move_on_after(NOTIFY_SECONDS) as scope:
+        with anyio.move_on_after(LAGGING_SECONDS if listener.is_lagging else NOTIFY_SECONDS) as scope:
             await send(listener.connection)
-        if scope.cancelled_caught:
-            log.warning("a client does not read its notifications; it misses one")
+        if scope.cancelled_caught and not listener.is_lagging:
+            log.warning("a client does not read its notifications; it misses some")
+        listener.is_lagging = scope.cancelled_caught
 
     async def _open(
         self, ctx: ServerRequestContext[Any, Any], params: types.SubscriptionsListenRequestParams

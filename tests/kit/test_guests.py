@@ -1,18 +1,23 @@
 """Guests who do not behave: they leave in the middle of a word, or leave their sessions behind."""
 
 import logging
+import time
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import anyio
 import anyio.lowlevel
 import httpx2
+import jwt
 import pytest
+from pydantic import SecretStr
 
 from kit.http import build
-from stoa.settings import Settings
+from stoa.settings import AuthSettings, Settings
 from tests.kit.example import Example
 from tests.kit.wires import listening
 
+SECRET = "s" * 32
 ACCEPT = "application/json, text/event-stream"
 INITIALIZE = {
     "jsonrpc": "2.0",
@@ -96,3 +101,30 @@ async def test_connections_are_limited_silent_ones_among_them(example: Example, 
                 await two.aclose()
                 while (await http.get(health)).status_code != 200:
                     await anyio.lowlevel.checkpoint()
+
+
+async def test_who_opens_many_sessions_takes_none_from_others(home: Path) -> None:
+    auth = AuthSettings.model_validate({"secret": SecretStr(SECRET)})
+    guarded = Settings.model_validate({"home": home, "auth": auth})
+    application = build(
+        {"example": Example(guarded).server}, settings=guarded, host="127.0.0.1", at_root=True, max_sessions=4
+    )
+
+    def headers(tenant: str) -> dict[str, str]:
+        claims = {"sub": "someone", "tenant": tenant, "scope": "*", "exp": time.time() + 60}
+        return {"accept": ACCEPT, "authorization": f"Bearer {jwt.encode(claims, SECRET, 'HS256')}"}
+
+    transport = httpx2.ASGITransport(app=application.app)
+    async with (
+        application.app.router.lifespan_context(application.app),
+        httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as http,
+    ):
+        opened = await http.post("/mcp", json=INITIALIZE, headers=headers("zeta"))
+        for _ in range(10):
+            assert (await http.post("/mcp", json=INITIALIZE, headers=headers("acme"))).status_code == 200
+        named = headers("zeta") | {"mcp-session-id": opened.headers["mcp-session-id"]}
+        ping = {"jsonrpc": "2.0", "id": 2, "method": "ping"}
+        mine = await http.post("/mcp", json=ping, headers=named)
+        theirs = await http.post("/mcp", json=ping, headers=named | headers("acme"))
+
+    assert (mine.status_code, theirs.status_code) == (200, 404)

@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import anyio
@@ -16,6 +17,7 @@ from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 from pydantic import SecretStr
 
+from kit.subscriptions import Subscriptions
 from stoa.principal import Principal, sign_assertion
 from stoa.settings import AuthSettings, Settings
 from stoa.wire import PRINCIPAL_KEY
@@ -203,3 +205,28 @@ async def test_what_a_caller_may_not_read_it_may_not_watch(guarded: Settings, er
             async with hearing(client, era):
                 pass
     assert "example:read" in refused.value.message
+
+
+async def test_a_client_that_does_not_read_holds_up_the_news_of_others_once() -> None:
+    heard: list[str] = []
+
+    async def never(method: str, params: object) -> None:
+        await anyio.sleep_forever()
+
+    async def at_once(method: str, params: object) -> None:
+        heard.append(method)
+
+    async def admit(_: str) -> None:
+        return None
+
+    subscriptions = Subscriptions(whose=lambda: "acme", admit=admit)
+    async with AsyncExitStack() as stack:
+        for notify in (never, at_once):
+            connection = SimpleNamespace(state={}, exit_stack=stack, notify=notify)
+            subscriptions.attend(cast("Any", SimpleNamespace(session=SimpleNamespace(_connection=connection))), "acme")
+        with anyio.fail_after(4):
+            for _ in range(20):
+                await subscriptions.list_changed("tools", tenant="acme")
+
+    assert len(heard) == 20
+    assert repr(subscriptions) == "<Subscriptions: 0 streams, 0 connections>"
