@@ -10,7 +10,7 @@ import pytest
 from mcp import Client, MCPError
 
 from gateway.circle import THROUGH_KEY
-from gateway.options import Options
+from gateway.options import Limits, Options
 from gateway.server import Gateway
 from kit.http import build
 from pool.spec import HttpSpec, InProcessSpec
@@ -29,6 +29,7 @@ async def test_two_in_front_of_each_other_list_everything_once_and_come_to_rest(
 ) -> None:
     ports = [free_tcp_port_factory() for _ in "ab"]
     other = Upstream(settings, "other")
+    every = Options(list_all=True)
     async with AsyncExitStack() as stack:
         fronts: list[Gateway] = []
         for index, own in enumerate((upstream, other)):
@@ -36,7 +37,9 @@ async def test_two_in_front_of_each_other_list_everything_once_and_come_to_rest(
                 quick("own", InProcessSpec(own.server.lowlevel)),
                 quick("far", HttpSpec(f"http://127.0.0.1:{ports[1 - index]}/mcp")),
             )
-            front, _ = await stack.enter_async_context(gateway(settings, *groups, options=Options(list_all=True)))
+            front, _ = await stack.enter_async_context(
+                gateway(settings, *groups, options=every, limits=Limits(listing_seconds=1))
+            )
             fronts.append(front)
         for front, port in zip(fronts, ports, strict=True):
             app = build({}, settings=settings, host="127.0.0.1", at_root=False, front=front)
