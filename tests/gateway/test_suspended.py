@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -11,7 +12,10 @@ import pytest
 from mcp import Client, MCPError
 
 from gateway.options import Limits
+from gateway.patience import Patience
 from gateway.server import Gateway
+from gateway.suspended import Held, Owner, Suspended
+from pool.wire.failures import Refusal
 from stoa.settings import Settings
 from tests.gateway.stage import HANDSHAKE, MODERN, Answers, behind, client, gateway, passed
 from tests.gateway.upstream import Upstream
@@ -110,23 +114,32 @@ async def test_only_so_many_calls_wait_for_one_caller(upstream: Upstream, settin
     assert done.content[0].text == "accept Eve"
 
 
-async def test_of_many_that_ask_at_once_no_more_wait(upstream: Upstream, settings: Settings) -> None:
-    async with asking(upstream, settings, Limits(max_held_each=3)) as (client, front):
-        refused: list[str] = []
+async def test_of_many_that_ask_at_the_same_moment_no_more_wait() -> None:
+    asker: Any = SimpleNamespace(check=lambda method, params: None)
+    owner = Owner("acme", "ann", "tools/call", "up.ask")
+    refused: list[str] = []
+
+    async def run(held: Held) -> dict[str, Any]:
+        return await held.answer("roots/list", {})
+
+    async with anyio.create_task_group() as calls:
+        suspended = Suspended(lambda: calls, Limits(max_held_each=3))
 
         async def one() -> None:
             try:
-                await ask(client)
-            except MCPError as error:
-                refused.append(error.error.message)
+                await suspended.begin(owner, asker, run, patience=Patience(60, answer_seconds=60))
+            except Refusal as refusal:
+                refused.append(refusal.message)
 
-        async with anyio.create_task_group() as tasks:
-            for _ in range(10):
-                tasks.start_soon(one)
-        assert len(front.suspended) == 3
+        with anyio.fail_after(5):
+            async with anyio.create_task_group() as tasks:
+                for _ in range(10):
+                    tasks.start_soon(one)
+        assert len(suspended) == 3
+        calls.cancel_scope.cancel()
 
-    assert len(refused) == 7
-    assert all("Too many calls wait" in said for said in refused)
+    assert refused == ["Too many calls wait for their clients already."] * 7
+    assert len(suspended) == 0
 
 
 async def test_a_client_that_leaves_for_good_ends_the_call(upstream: Upstream, settings: Settings) -> None:
