@@ -1,8 +1,8 @@
 """A child process in a session of its own: started, listened to on stderr, and ended for certain.
 
 Everything it starts belongs to its process group and ends with it. Ending is bounded in time: stdin is closed, then the
-group gets SIGTERM, then SIGKILL. When the host itself is killed, the child sees its stdin end; on Linux a launcher
-stays above it, which the kernel tells of the host's end and which then kills the group.
+group gets SIGTERM, then SIGKILL. A launcher stays above it, which notices when the host itself is killed and then
+kills the group: by the kernel's word on Linux, by a pipe elsewhere. On Windows the child only sees its stdin end.
 """
 
 import os
@@ -19,6 +19,7 @@ from anyio.abc import ByteReceiveStream, ByteSendStream, Process
 
 from pool.redact import mask
 from pool.spec import StdioSpec
+from pool.wire.lifeline import WATCH, Lifeline, Watch
 from stoa.errors import BadInput, Unavailable
 
 __all__ = ["Child", "LastWords", "start_child"]
@@ -27,7 +28,6 @@ INHERITED = ("HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "PATH", "SHELL", "
 POLL_SECONDS = 0.01
 REAP_SECONDS = 2.0
 MAX_OPEN_LINE_BYTES = 2**16
-LAUNCHER = Path(__file__).with_name("launch.py")
 _GONE = (OSError, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
 
 
@@ -71,7 +71,7 @@ class LastWords:
 class Child:
     """One running process. Whoever started it calls `stop()`, whatever happens."""
 
-    def __init__(self, process: Process, *, words: LastWords) -> None:
+    def __init__(self, process: Process, *, words: LastWords, lifeline: Lifeline) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
@@ -80,6 +80,7 @@ class Child:
         self.stdin: ByteSendStream = process.stdin
         self.stdout: ByteReceiveStream = process.stdout
         self._stderr: ByteReceiveStream = process.stderr
+        self._lifeline = lifeline
         self._is_stopped = False
 
     def __repr__(self) -> str:
@@ -135,6 +136,7 @@ class Child:
         if not self._is_stopped:
             self._is_stopped = True
             self._signal(signal.SIGKILL)
+            self._lifeline.cut()
 
     def _signal(self, number: int) -> bool:
         """Whether anybody may still be there to receive it."""
@@ -167,10 +169,15 @@ class Child:
 
 
 async def start_child(
-    spec: StdioSpec, *, server: str, environ: Mapping[str, str], words: LastWords | None = None
+    spec: StdioSpec,
+    *,
+    server: str,
+    environ: Mapping[str, str],
+    words: LastWords | None = None,
+    watch: Watch = WATCH,
 ) -> Child:
-    """Start it; what it writes on stderr goes into `words`. Raises `BadInput` when the command or its folder does not
-    exist, `Unavailable` when it cannot start."""
+    """Start it; what it writes on stderr goes into `words`, `watch` says how it is noticed that we have died. Raises
+    `BadInput` when the command or its folder does not exist, `Unavailable` when it cannot start."""
     env = {name: environ[name] for name in INHERITED if name in environ} | dict(spec.env)
     if spec.cwd is not None and not os.path.isdir(spec.cwd):  # noqa: ASYNC240 - one stat, right before a fork
         raise BadInput(
@@ -183,11 +190,11 @@ async def start_child(
             f"The command {spec.command!r} of the server {server!r} was not found.",
             hint=f"Install it, or give its full path in mcpServers.{server}.command.",
         )
-    argv = [program, *spec.args]
-    if sys.platform == "linux":
-        argv = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), *argv]
+    lifeline = Lifeline(watch)
     try:
-        process = await _spawn(argv, env=env, cwd=spec.cwd)
+        with lifeline:
+            argv = lifeline.above([program, *spec.args])
+            process = await _spawn(argv, env=env, cwd=spec.cwd, pass_fds=lifeline.pass_fds)
     except OSError as error:
         raise Unavailable(
             f"The server {server!r} cannot be started: {error.strerror or error}.", hint=f"Command: {spec}"
@@ -196,7 +203,8 @@ async def start_child(
         raise BadInput(
             f"The command of the server {server!r} cannot be used: {error}.", hint=f"Correct mcpServers.{server}."
         ) from error
-    return Child(process, words=LastWords(secrets=spec.secrets) if words is None else words)
+    words = LastWords(secrets=spec.secrets) if words is None else words
+    return Child(process, words=words, lifeline=lifeline)
 
 
 def find_program(command: str, *, path: str | None, cwd: str | None) -> str | None:
@@ -211,10 +219,10 @@ def find_program(command: str, *, path: str | None, cwd: str | None) -> str | No
     return shutil.which(command, path=path)
 
 
-async def _spawn(argv: Sequence[str], *, env: Mapping[str, str], cwd: str | None) -> Process:
+async def _spawn(argv: Sequence[str], *, env: Mapping[str, str], cwd: str | None, pass_fds: Sequence[int]) -> Process:
     # Shielded: a cancellation between the fork and our knowing of it would lose a running process.
     with anyio.CancelScope(shield=True):
-        return await anyio.open_process(argv, env=env, cwd=cwd, start_new_session=True)
+        return await anyio.open_process(argv, env=env, cwd=cwd, start_new_session=True, pass_fds=pass_fds)
     raise AssertionError  # a shield swallows nothing
 
 

@@ -19,6 +19,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from pool.pool import Pool
 from pool.spec import StdioSpec
 from pool.wire.child import Child, start_child
+from pool.wire.lifeline import Watch
 from stoa.errors import OutcomeUnknown, StoaError, Unavailable
 from tests.pool.stage import call, children, gone, open_pool, quick, raw, until
 
@@ -174,9 +175,9 @@ async def test_crashes_are_followed_by_longer_and_longer_waits() -> None:
 
 
 @asynccontextmanager
-async def host(*arguments: str) -> AsyncGenerator[tuple[Process, list[int]]]:
+async def host(*arguments: str, program: str = "host.py") -> AsyncGenerator[tuple[Process, list[int]]]:
     """A host in a process of its own, and the pids it started."""
-    command = [sys.executable, str(Path(__file__).parents[1] / "host.py"), *arguments]
+    command = [sys.executable, str(Path(__file__).parents[1] / program), *arguments]
     process = await anyio.open_process(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     pids: list[int] = []
     try:
@@ -197,9 +198,18 @@ async def host(*arguments: str) -> AsyncGenerator[tuple[Process, list[int]]]:
 
 @pytest.mark.parametrize("habits", [(), ("ignore-eof", "ignore-term"), ("grandchild", "ignore-eof", "ignore-term")])
 async def test_children_end_when_the_host_is_killed(habits: tuple[str, ...]) -> None:
-    if habits and sys.platform != "linux":
-        pytest.skip("only Linux has the kernel kill a child that ignores the end of its stdin")
+    if habits and sys.platform == "win32":
+        pytest.skip("on Windows nobody ends a child that ignores the end of its stdin")
     async with host("stay", *habits) as (process, pids):
+        process.kill()
+        for pid in pids:
+            assert await gone(pid), "an orphan"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no launcher on Windows")
+@pytest.mark.parametrize("habits", [(), ("grandchild", *DEAF)])
+async def test_a_pipe_that_ends_tells_where_the_kernel_does_not(habits: tuple[str, ...]) -> None:
+    async with host(*habits, program="lifeline_host.py") as (process, pids):
         process.kill()
         for pid in pids:
             assert await gone(pid), "an orphan"
@@ -212,8 +222,8 @@ async def test_children_end_when_the_host_is_interrupted(number: signal.Signals,
         process.send_signal(number)
         with anyio.fail_after(15):
             await process.wait()
-        # SIGTERM ends this host on the spot; only on Linux does the kernel tell the group's leader.
-        is_told = number == signal.SIGINT or sys.platform == "linux"
+        # SIGTERM ends this host on the spot; the launcher notices.
+        is_told = number == signal.SIGINT or sys.platform != "win32"
         for pid in pids if is_told or "grandchild" not in habits else []:
             assert await gone(pid), "an orphan"
 
@@ -227,13 +237,15 @@ async def test_a_host_that_ends_by_itself_ends_in_time(end: str) -> None:
             assert await gone(pid, within_seconds=1), "an orphan"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a launcher in between")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has launchers of both kinds")
+@pytest.mark.parametrize("watch", ["kernel", "pipe"])
 @pytest.mark.parametrize(
     ("ending", "code"), [("sys.exit(5)", 5), ("os.kill(os.getpid(), 11)", -11), ("os.abort()", -6), ("pass", 0)]
 )
-async def test_the_launcher_ends_as_the_command_does(ending: str, code: int) -> None:
+async def test_the_launcher_ends_as_the_command_does(ending: str, code: int, watch: Watch) -> None:
     program = f"import os, sys; {ending}"
-    child = await start_child(StdioSpec(sys.executable, ("-S", "-c", program)), server="one", environ=os.environ)
+    spec = StdioSpec(sys.executable, ("-S", "-c", program))
+    child = await start_child(spec, server="one", environ=os.environ, watch=watch)
     with anyio.fail_after(10):
         await child.wait()
         await child.stop(0.2)
