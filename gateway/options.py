@@ -22,7 +22,7 @@ class Limits:
     listing_seconds: float = 5.0
     answer_seconds: float = 300.0
     max_held: int = 200
-    max_held_each: int = 20
+    max_held_each: int = 8
 
 
 @dataclass(frozen=True, slots=True)

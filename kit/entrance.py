@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable
 
-from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
-from mcp.server.auth.provider import AccessToken
 from starlette.responses import JSONResponse, Response
 
 from kit.auth import Authenticator, AuthFailure
@@ -12,10 +10,9 @@ from kit.identity import Door, internal_key
 from kit.loopback import is_loopback
 from kit.names import LOOPBACK_NAMES, Names
 from stoa.errors import BadInput
-from stoa.principal import Principal
 from stoa.settings import Settings
 
-__all__ = ["Entrance", "owner", "refusal"]
+__all__ = ["Entrance", "refusal"]
 
 _ANY_ADDRESS = ("0.0.0.0", "::", "[::]", "")  # noqa: S104  # compared with, not bound to
 
@@ -58,12 +55,6 @@ class Entrance:
         if isinstance(found, AuthFailure):
             return found
         return Door(bearer=found.principal, ends_at=found.expires_at + LEEWAY_SECONDS)
-
-
-def owner(principal: Principal) -> AuthenticatedUser:
-    """The SDK's form of a caller: a session of the handshake era answers only to the caller who opened it."""
-    token = AccessToken(token="", client_id=principal.tenant, scopes=[], subject=principal.subject)
-    return AuthenticatedUser(token)
 
 
 def refusal(failure: AuthFailure, *, resource_metadata: str | None) -> Response:

@@ -1,4 +1,4 @@
-"""The HTTP application: every server at `/mcp` (or `/mcp/{name}`) by the SDK's Streamable HTTP, and beside it `/ws`.
+"""The HTTP application: every server at `/mcp` (or `/mcp/{name}`) by Streamable HTTP of both eras, and beside it `/ws`.
 
 Requests come in by `kit.entrance`; what is inside their messages is `kit.gate`'s. Listening is `kit.listen`'s.
 """
@@ -10,8 +10,6 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import anyio
-from mcp.server.streamable_http import EventStore
-from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -20,7 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from kit.auth import AuthFailure, protected_resource
-from kit.entrance import Entrance, owner, refusal
+from kit.entrance import Entrance, refusal
 from kit.exchange import Exchanges, is_modern
 from kit.gate import DOOR_KEY
 from kit.health import METRICS_SCOPE, health
@@ -28,7 +26,6 @@ from kit.identity import Door
 from kit.metrics import CONTENT_TYPE_LATEST, Metrics
 from kit.served import Served
 from kit.sessions import Sessions
-from kit.sieve import sieve
 from kit.websocket import Sockets
 from stoa.settings import Settings
 from stoa.wire import MAX_MESSAGE_BYTES, PRINCIPAL_KEY, CloseCode
@@ -54,8 +51,6 @@ class Endpoint:
         entrance: Entrance,
         *,
         path: str,
-        event_store: EventStore | None,
-        retry_ms: int | None,
         max_sessions: int,
         session_idle_seconds: float,
     ) -> None:
@@ -65,11 +60,6 @@ class Endpoint:
         self._exchanges = Exchanges(server.lowlevel)
         self._sessions = Sessions(server.lowlevel, max_sessions=max_sessions, idle_seconds=session_idle_seconds)
         self._entrance = entrance
-        self._event_store = event_store
-        self._retry_ms = retry_ms
-        self._max_sessions = max_sessions
-        self._session_idle_seconds = session_idle_seconds
-        self._manager: StreamableHTTPSessionManager | None = None
         self._state: Any = None
         self._posts = 0
         self._idle = anyio.Event()
@@ -80,20 +70,7 @@ class Endpoint:
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         lowlevel = self.server.lowlevel
-        self._manager = StreamableHTTPSessionManager(
-            lowlevel,
-            event_store=self._event_store,
-            retry_interval=self._retry_ms,
-            max_request_body_size=MAX_MESSAGE_BYTES,
-            max_sessions=self._max_sessions,
-            session_idle_timeout=self._session_idle_seconds,
-        )
-        # Entered twice, once for either transport; FastMCP counts and enters the server's own lifespan once.
-        async with (
-            lowlevel.lifespan(lowlevel) as self._state,
-            self._manager.run(),
-            anyio.create_task_group() as group,
-        ):
+        async with lowlevel.lifespan(lowlevel) as self._state, anyio.create_task_group() as group:
             group.start_soon(self._exchanges.mind)
             await group.start(self._sessions.run)
             yield
@@ -124,7 +101,6 @@ class Endpoint:
                 self._idle.set()
 
     async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
-        assert self._manager is not None
         # Space around a value is no part of it (RFC 9110, 5.5); httptools leaves the space behind it.
         scope["headers"] = [(name, value.rstrip(b" \t")) for name, value in scope["headers"]]
         refused = self._entrance.refuse_foreign(scope["headers"])
@@ -142,22 +118,9 @@ class Endpoint:
             await refusal(door, resource_metadata=_metadata_url(scope, self.path))(scope, receive, send)
             return
         scope[DOOR_KEY] = door
-        if door.bearer is not None:
-            scope["user"] = owner(door.bearer)
         if is_modern(scope):
             await self._exchanges.serve(scope, receive, send, lifespan_state=self._state)
             return
-        if self._event_store is None:
-            await self._serve_session(scope, receive, send, door)
-            return
-        if scope["method"] == "POST":
-            # A call that has begun may end; a listen request is ended by the gate.
-            await self._manager.asgi_app(scope, _whole(receive), sieve(send))
-            return
-        with anyio.move_on_after(door.ends_at - time.time()):
-            await self._manager.asgi_app(scope, receive, sieve(send))
-
-    async def _serve_session(self, scope: Scope, receive: Receive, send: Send, door: Door) -> None:
         owner = None if door.bearer is None else (door.bearer.tenant, door.bearer.subject)
         # A call that has begun may end; a stream is ended with its token.
         with anyio.move_on_after(math.inf if scope["method"] == "POST" else door.ends_at - time.time()):
@@ -207,13 +170,10 @@ def build(
     host: str,
     at_root: bool,
     front: Served | None = None,
-    event_store: EventStore | None = None,
-    retry_ms: int | None = None,
     max_sessions: int = MAX_SESSIONS,
     session_idle_seconds: float = SESSION_IDLE_SECONDS,
 ) -> Application:
     """The application for an address. `front` is served at the root, beside the others that have paths of their own.
-    `event_store` lets clients of the handshake era resume a broken stream.
 
     Raises `BadInput` for an address that others could reach while no auth is configured.
     """
@@ -227,8 +187,6 @@ def build(
             server,
             entrance,
             path=path,
-            event_store=event_store,
-            retry_ms=retry_ms,
             max_sessions=max_sessions,
             session_idle_seconds=session_idle_seconds,
         )
@@ -287,22 +245,6 @@ def _metadata_url(scope: Scope, path: str) -> str:
     url = Request({**scope, "type": "http"}).url
     scheme = {"ws": "http", "wss": "https"}.get(url.scheme, url.scheme)
     return f"{scheme}://{url.netloc}{METADATA_PATH}{path}"
-
-
-def _whole(receive: Receive) -> Receive:
-    """Raises `ClientDisconnect` in the middle of a body, where the SDK would begin a session and log a traceback."""
-    is_whole = False
-
-    async def receive_whole() -> Message:
-        nonlocal is_whole
-        message = await receive()
-        if message["type"] == "http.request":
-            is_whole = not message.get("more_body", False)
-        elif not is_whole:
-            raise ClientDisconnect
-        return message
-
-    return receive_whole
 
 
 async def _claims_principal(receive: Receive) -> tuple[Receive, bool]:

@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager, nullcontext
 
 import anyio
 import uvicorn
-from mcp.server.streamable_http import EventStore
 
 from kit.duplex import STOP_GRACE_SECONDS
 from kit.http import Application, build
@@ -46,15 +45,11 @@ async def serve(
     port: int,
     at_root: bool,
     front: Served | None = None,
-    event_store: EventStore | None = None,
-    retry_ms: int | None = None,
     max_connections: int = MAX_CONNECTIONS,
     say: Callable[[str], None] = say_on_stderr,
 ) -> None:
     """Serve until told to stop. Says where (on stderr) as soon as requests are answered."""
-    application = build(
-        servers, settings=settings, host=host, at_root=at_root, front=front, event_store=event_store, retry_ms=retry_ms
-    )
+    application = build(servers, settings=settings, host=host, at_root=at_root, front=front)
     with _bound(host, port) as listener:
         runner = _Runner(
             uvicorn.Config(
