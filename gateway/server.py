@@ -7,6 +7,7 @@ It is a plain low-level server of the SDK with the kit's tracing and gate before
 (`relay`); what little it answers itself is registered here.
 """
 
+import logging
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -43,6 +44,7 @@ from kit.identity import internal_key
 from kit.lifespan import SharedContext
 from kit.subscriptions import Subscriptions
 from kit.tracing import Tracing
+from pool.nearby import did_you_mean
 from pool.pool import Pool
 from stoa.clock import Clock, SystemClock
 from stoa.embedder import Embedder
@@ -53,6 +55,8 @@ if TYPE_CHECKING:
     from kit.metrics import Metrics
 
 __all__ = ["Gateway", "create"]
+
+_log = logging.getLogger(__name__)
 
 
 def create(
@@ -87,6 +91,7 @@ class Gateway:
         self.name = GATEWAY_NAME
         self.version = stoa.__version__
         self._pool = pool
+        self._options = options
         self._has_key = settings.internal_key is not None
         self._tasks: TaskGroup | None = None
         me = secrets.token_hex(4)
@@ -173,12 +178,21 @@ class Gateway:
     async def _run(self) -> AsyncGenerator[None]:
         async with anyio.create_task_group() as self._tasks:
             self._tasks.start_soon(self._news.run)
-            self._tasks.start_soon(self.offers.fresh)  # whoever lists first finds servers that have been started
+            self._tasks.start_soon(self._look)  # whoever lists first finds servers that have been started
             try:
                 yield
             finally:
                 self._tasks.cancel_scope.cancel()
         self._tasks = None
+
+    async def _look(self) -> None:
+        """Ask the servers once, and say which pinned tools there are not: the client would just not see them."""
+        view = await self.offers.fresh()
+        if all(server in view.offers for server in view.servers):
+            for name in self._options.pinned:
+                if name not in view.by_name:
+                    near = did_you_mean(name, view.by_name, list_all=False)
+                    _log.warning("the pinned tool %r is not among the tools. %s", name, near)
 
     def _hold(self, _: LowLevelServer[Any]) -> AbstractAsyncContextManager[None]:
         return self._shared.held()

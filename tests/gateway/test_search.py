@@ -142,3 +142,14 @@ async def test_meaning_helps_as_soon_as_there_are_vectors(settings: Settings, up
         found = await it.call_tool("search_tools", {"query": "workplace", "limit": 1})
 
     assert _structured(found)["tools"][0]["name"] == "up_roots"
+
+
+async def test_a_pinned_tool_that_there_is_not_is_told_to_whoever_started_the_gateway(
+    settings: Settings, upstream: Upstream, caplog: pytest.LogCaptureFixture
+) -> None:
+    up = quick("up", InProcessSpec(upstream.server.lowlevel))
+    options = Options(pinned=("up_who", "up_ecko"))
+    async with gateway(settings, up, options=options) as (front, _), client(front, MODERN):
+        await until(lambda: "up_ecko" in caplog.text)
+    assert "'up_ecko' is not among the tools. Did you mean 'up_echo'" in caplog.text
+    assert "up_who" not in caplog.text
