@@ -4,7 +4,14 @@ import os
 import signal
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# A busy machine is no failure: how long an example takes, or is thought up, says nothing of whether it is right.
+hypothesis.settings.register_profile(
+    "stoa", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+)
+hypothesis.settings.load_profile("stoa")
 
 SPEAKS_TO_US = ("STOA_", "OPENAI_", "ANTHROPIC_", "FASTMCP_", "MCP_", "NOTION_MCP_", "HELPSCOUT_MCP_", "SLACK_MCP_")
 
