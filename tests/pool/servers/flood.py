@@ -33,8 +33,8 @@ for line in sys.stdin:
     message = json.loads(line)
     method, id = message.get("method"), message.get("id")
     if method == "initialize":
-        shaken = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": INFO}
-        send({"id": id, "result": shaken})
+        abilities: dict[str, object] = {"tools": {}}
+        send({"id": id, "result": {"protocolVersion": "2025-11-25", "capabilities": abilities, "serverInfo": INFO}})
     elif method == "tools/list":
         send({"id": id, "result": {"tools": [{"name": "flood", "inputSchema": {"type": "object"}}]}})
     elif method == "tools/call":
