@@ -17,7 +17,7 @@ from mcp.shared.inbound import encode_header_value
 
 from pool.spec import HttpSpec
 from pool.wire.asked import Asked
-from pool.wire.asker import HOST, Asker, only_one
+from pool.wire.asker import only_one
 from pool.wire.events import EventIsTooBig
 from pool.wire.failures import Lost, Refusal, read_error
 from pool.wire.http_door import Answer, HttpDoor, header_line
@@ -25,9 +25,8 @@ from pool.wire.http_pool import HttpPool
 from pool.wire.lean_socket import Broken, LeanAnswer
 from pool.wire.link import Wire
 from pool.wire.peer import CANCELLED, LOG, TOO_BIG, write_message
-from pool.wire.question import PROGRESS, OnNotice, Question
+from pool.wire.question import PROGRESS, Question
 from pool.wire.reading import read_object
-from stoa.tools import Progress
 from stoa.wire import MAX_MESSAGE_BYTES
 
 __all__ = ["HttpWire"]
@@ -56,7 +55,6 @@ class HttpWire(Wire):
         self._spec = spec
         self._server = server
         self._door = HttpDoor(spec, pool=pool, auth=auth)
-        self._next_id = 0
         self._session: str | None = None
         self._pending: dict[int, Question] = {}
         self._tasks: TaskGroup | None = None
@@ -92,27 +90,20 @@ class HttpWire(Wire):
             if question.elsewhere is not None:
                 question.elsewhere.cancel()
 
-    async def ask(
+    async def _carry(
         self,
+        question: Question,
         method: str,
         params: dict[str, Any],
         *,
-        asker: Asker = HOST,
-        progress: Progress | None = None,
-        headers: Mapping[str, str] | None = None,
-        on_notice: OnNotice | None = None,
-        is_cancellable: bool = True,
+        headers: Mapping[str, str] | None,
+        is_cancellable: bool,
     ) -> dict[str, Any]:
-        if self.lost.is_set():
-            raise Lost(self.explain(), sent=False)
-        self._next_id = id = self._next_id + 1
-        if progress is not None:
-            params["_meta"] = {**params.get("_meta", {}), "progressToken": id}
+        id = question.id
         try:
             data = write_message({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
         except Refusal:
             raise Refusal(TOO_BIG, f"The request is larger than {MAX_MESSAGE_BYTES >> 20} MiB.", status=413) from None
-        question = Question(id, asker=asker, progress=progress, on_notice=on_notice)
         self._pending[id] = question
         try:
             with anyio.CancelScope() as question.elsewhere:

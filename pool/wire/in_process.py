@@ -13,11 +13,9 @@ from mcp.shared.exceptions import NoBackChannelError
 from mcp.shared.jsonrpc_dispatcher import handler_exception_to_error_data
 from mcp.shared.transport_context import TransportContext
 
-from pool.wire.asker import HOST, Asker
 from pool.wire.failures import Lost, Refusal
 from pool.wire.link import Wire
-from pool.wire.question import PROGRESS, OnNotice, Question
-from stoa.tools import Progress
+from pool.wire.question import PROGRESS, Question
 
 __all__ = ["InProcessWire"]
 
@@ -36,7 +34,6 @@ class InProcessWire(Wire):
         self._server = cast("Server[Any]", getattr(server, "_lowlevel_server", server))
         self._handle: OnRequest | None = None
         self._tasks: TaskGroup | None = None
-        self._next_id = 0
 
     def __repr__(self) -> str:
         return f"<InProcessWire {self._server.name}>"
@@ -51,23 +48,17 @@ class InProcessWire(Wire):
                 self.lose("The connection was closed.")
                 tasks.cancel_scope.cancel()
 
-    async def ask(
+    async def _carry(
         self,
+        question: Question,
         method: str,
         params: dict[str, Any],
         *,
-        asker: Asker = HOST,
-        progress: Progress | None = None,
-        headers: Mapping[str, str] | None = None,
-        on_notice: OnNotice | None = None,
-        is_cancellable: bool = True,
+        headers: Mapping[str, str] | None,
+        is_cancellable: bool,
     ) -> dict[str, Any]:
-        if self.lost.is_set() or self._tasks is None:
+        if self._tasks is None:
             raise Lost(self.explain(), sent=False)
-        self._next_id = id = self._next_id + 1
-        if progress is not None:
-            params["_meta"] = {**params.get("_meta", {}), "progressToken": id}
-        question = Question(id, asker=asker, progress=progress, on_notice=on_notice)
         scope = anyio.CancelScope()
         self._tasks.start_soon(self._serve, question, method, params, scope)
         try:

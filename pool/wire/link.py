@@ -8,7 +8,8 @@ from typing import Any
 import anyio
 
 from pool.wire.asker import HOST, Asker
-from pool.wire.question import OnNotice
+from pool.wire.failures import Lost
+from pool.wire.question import OnNotice, Question
 from stoa.tools import Progress
 
 __all__ = ["Link", "Traffic", "Wire"]
@@ -66,12 +67,12 @@ class Wire(Link, ABC):
         super().__init__()
         self.on_notice = _ignore
         self.traffic = Traffic()
+        self._next_id = 0
 
     @abstractmethod
     def open(self) -> AbstractAsyncContextManager[None]:
         """Connect on entering, close on leaving. Raises `StoaError` when there is no connection to be had."""
 
-    @abstractmethod
     async def ask(
         self,
         method: str,
@@ -87,6 +88,25 @@ class Wire(Link, ABC):
 
         `params` is given away: it may be changed.
         """
+        if self.lost.is_set():
+            raise Lost(self.explain(), sent=False)
+        self._next_id = id = self._next_id + 1
+        if progress is not None:
+            params["_meta"] = {**params.get("_meta", {}), "progressToken": id}
+        question = Question(id, asker=asker, progress=progress, on_notice=on_notice)
+        return await self._carry(question, method, params, headers=headers, is_cancellable=is_cancellable)
+
+    @abstractmethod
+    async def _carry(
+        self,
+        question: Question,
+        method: str,
+        params: dict[str, Any],
+        *,
+        headers: Mapping[str, str] | None,
+        is_cancellable: bool,
+    ) -> dict[str, Any]:
+        """Send the request of a question, and bring its result."""
 
     @abstractmethod
     async def tell(self, method: str, params: dict[str, Any]) -> None:

@@ -15,11 +15,10 @@ from anyio.abc import TaskGroup
 from pydantic_core import to_json
 
 from pool.wire.asked import Asked
-from pool.wire.asker import HOST, Asker, only_one
+from pool.wire.asker import only_one
 from pool.wire.failures import Lost, Refusal, read_error
 from pool.wire.link import Wire
-from pool.wire.question import PROGRESS, OnNotice, Question
-from stoa.tools import Progress
+from pool.wire.question import PROGRESS, Question
 from stoa.wire import MAX_MESSAGE_BYTES
 
 __all__ = ["SUBSCRIPTION_ID", "TOO_BIG", "Peer", "write_message"]
@@ -57,7 +56,6 @@ class Peer(Wire):
     def __init__(self) -> None:
         super().__init__()
         self._pending: dict[int, Question] = {}
-        self._next_id = 0
         self._tasks: TaskGroup | None = None
         self._asked: Asked | None = None
 
@@ -74,24 +72,17 @@ class Peer(Wire):
         for question in list(self._pending.values()):
             question.fail(Lost(self.explain()))
 
-    async def ask(
+    async def _carry(
         self,
+        question: Question,
         method: str,
         params: dict[str, Any],
         *,
-        asker: Asker = HOST,
-        progress: Progress | None = None,
-        headers: Mapping[str, str] | None = None,
-        on_notice: OnNotice | None = None,
-        is_cancellable: bool = True,
+        headers: Mapping[str, str] | None,
+        is_cancellable: bool,
     ) -> dict[str, Any]:
-        if self.lost.is_set():
-            raise Lost(self.explain(), sent=False)
-        self._next_id = id = self._next_id + 1
-        if progress is not None:
-            params["_meta"] = {**params.get("_meta", {}), "progressToken": id}
+        id = question.id
         data = write_message({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
-        question = Question(id, asker=asker, progress=progress, on_notice=on_notice)
         self._pending[id] = question
         try:
             await self._send(data)
