@@ -25,6 +25,7 @@ from pool.spec import GroupSpec
 from pool.wire.connect import FindAuth, no_auth
 from stoa.errors import Denied
 from stoa.principal import Principal
+from stoa.tasks import beside
 from stoa.tools import Progress, ToolCall, ToolCaller, ToolResult
 
 if TYPE_CHECKING:  # what serves HTTP is loaded when it is needed
@@ -41,20 +42,16 @@ async def open_pool(
 ) -> AsyncGenerator[Pool]:
     """The pool, open, with a way back for those of its children that are trusted. `home` is where the socket lies, in
     `run`; where that cannot be, it is in the temporary folder, or on a loopback port."""
-    failure: Exception | None = None
     with listening(home) as (listener, address):
         passes = Passes(address)
         pool = Pool(groups, internal_key=internal_key, auth=auth, passes=passes)
-        async with anyio.create_task_group() as tasks:
+        async with beside() as tasks:
             tasks.start_soon(_serve, listener, _Ways(Inside(pool, has_key=internal_key is not None), passes))
             try:
                 async with pool:
                     yield pool
-            except Exception as error:  # noqa: BLE001  # raised again below as it is: the group would wrap it
-                failure = error
-            tasks.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+            finally:
+                tasks.cancel_scope.cancel()
 
 
 class Inside:

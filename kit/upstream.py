@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
-import anyio
 from anyio import to_thread
 from anyio.abc import TaskGroup
 
@@ -24,6 +23,7 @@ from stoa.clock import Clock, SystemClock
 from stoa.errors import BadInput, Denied, Unavailable
 from stoa.principal import LOCAL, Principal, sign_assertion
 from stoa.settings import Settings
+from stoa.tasks import beside
 from stoa.tools import Progress, ToolCall, ToolCaller, ToolCallers, ToolResult
 from stoa.wire import HOPS_KEY, MAX_HOPS, PASS_KEY, PRINCIPAL_KEY, SECONDS_KEY, SERVER_KEY
 
@@ -147,17 +147,12 @@ async def open_upstream(settings: Settings, *, clock: Clock | None = None) -> As
     address, key = read_address(settings), internal_key(settings)
     token = settings.upstream_token.get_secret_value() if settings.upstream_token is not None else None
 
-    failure: Exception | None = None
-    async with anyio.create_task_group() as tasks:
+    async with beside() as tasks:
         link = _LateLink(address, token, tasks)
         try:
             yield Upstream(link, key, clock if clock is not None else SystemClock())
-        except Exception as error:  # noqa: BLE001  # raised again below as it is: the group would wrap it
-            failure = error
         finally:
             link.close()
-    if failure is not None:
-        raise failure
 
 
 def on_pass(callers: ToolCallers, meta: Mapping[str, object] | None) -> ToolCallers:
