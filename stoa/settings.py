@@ -46,6 +46,9 @@ class Settings(BaseModel):
     force_roots: bool = Field(
         False, description="Whether `/` and the home folder may be roots, too (`STOA_FORCE_ROOTS`)."
     )
+    database_url: SecretStr | None = Field(
+        None, description="PostgreSQL that holds the event log, instead of a file (`STOA_DATABASE_URL`)."
+    )
     secret_key: SecretStr | None = Field(None, description="Key for cursors and sealed state (`STOA_SECRET_KEY`).")
     internal_key: SecretStr | None = Field(
         None, description="Key for callers' assertions between our processes (`STOA_INTERNAL_KEY`)."

@@ -51,6 +51,13 @@ DOOR = {
     "onnxruntime": {"embedding/"},
     "tokenizers": {"embedding/"},
     "safetensors": {"embedding/"},
+    "orjson": {"eventlog/"},
+    "jsonschema_rs": {"eventlog/schemas.py"},
+    "asyncpg": {"eventlog/postgres/"},
+    "cryptography": {"eventlog/subjects/"},
+    "backports": {"eventlog/"},
+    "nats": {"eventlog/bus/"},
+    "redis": {"eventlog/bus/"},
 }
 WIDEST_DOOR = 2  # how many rooms may share a door that is given as a folder; WIDE names the exceptions
 WIDE: dict[str, int] = {}
