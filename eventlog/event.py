@@ -199,7 +199,8 @@ class Event:
     def metadata(self) -> Metadata:
         if self._metadata is None:
             values: dict[str, Any] = orjson.loads(self.raw_metadata) if self.raw_metadata else {}
-            self._metadata = Metadata(**{**values, "tags": tuple(values.get("tags", ()))})
+            tags = tuple(values.pop("tags", ()))
+            self._metadata = Metadata(**values, tags=tags)
         return self._metadata
 
     @property

@@ -14,20 +14,20 @@ LOG: Final = Migration(
         """
         CREATE TABLE log (
             id {integer} PRIMARY KEY CHECK (id = 1),
-            epoch TEXT NOT NULL,
+            epoch {text} NOT NULL,
             position {integer} NOT NULL,
             recorded_us {integer} NOT NULL,
             streams {integer} NOT NULL
         )
         """,
         # Names that stand in every row of events are kept once; a few of them are known to every process.
-        "CREATE TABLE tenant (pk {integer} PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
-        "CREATE TABLE event_type (pk {integer} PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
+        "CREATE TABLE tenant (pk {integer} PRIMARY KEY, name {text} NOT NULL UNIQUE)",
+        "CREATE TABLE event_type (pk {integer} PRIMARY KEY, name {text} NOT NULL UNIQUE)",
         """
         CREATE TABLE stream (
             pk {integer} PRIMARY KEY,
             tenant {integer} NOT NULL REFERENCES tenant (pk),
-            name TEXT NOT NULL,
+            name {text} NOT NULL,
             version {integer} NOT NULL,
             first_version {integer} NOT NULL,
             last_position {integer} NOT NULL,
@@ -49,7 +49,7 @@ LOG: Final = Migration(
             event_id {bytes} NOT NULL,
             occurred_us {integer} NOT NULL,
             recorded_us {integer} NOT NULL,
-            correlation_id TEXT,
+            correlation_id {text},
             subject {bytes},
             salt {bytes},
             data {bytes},

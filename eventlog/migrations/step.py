@@ -1,6 +1,7 @@
 """A step, and how its statements are spelt for each database.
 
-`{integer}` and `{bytes}` are the only words that differ: BIGINT and BYTEA in PostgreSQL, INTEGER and BLOB in SQLite.
+`{integer}`, `{bytes}` and `{text}` are the only words that differ. Text that is compared or sorted is `{text}`: without
+its "C" collation PostgreSQL would sort names by the language of the machine, and not as SQLite and Python do.
 """
 
 from collections.abc import Iterable
@@ -10,8 +11,8 @@ from typing import Final, Literal
 __all__ = ["Migration"]
 
 _WORDS: Final = {
-    "sqlite": {"integer": "INTEGER", "bytes": "BLOB"},
-    "postgres": {"integer": "BIGINT", "bytes": "BYTEA"},
+    "sqlite": {"integer": "INTEGER", "bytes": "BLOB", "text": "TEXT"},
+    "postgres": {"integer": "BIGINT", "bytes": "BYTEA", "text": 'TEXT COLLATE "C"'},
 }
 
 
