@@ -22,6 +22,7 @@ __all__ = [
     "NO_STREAM",
     "Append",
     "Appended",
+    "Checkpoint",
     "Event",
     "Filter",
     "Head",
@@ -257,6 +258,16 @@ class Head:
     epoch: str
     position: int
     recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """How far somebody has read, and in which log: the checksum of the event at `position` (32 zero bytes at 0) and the
+    log's epoch. A log that was restored from an older copy does not fit it (`eventlog.keeping.checkpoint`)."""
+
+    position: int
+    checksum: bytes = field(repr=False)
+    epoch: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,13 +63,18 @@ LOG: Final = Migration(
         "CREATE INDEX event_of_type ON event (tenant, type, position)",
         "CREATE INDEX event_of_correlation ON event (correlation_id, position) WHERE correlation_id IS NOT NULL",
         "CREATE INDEX event_of_subject ON event (subject, position) WHERE subject IS NOT NULL",
-        # What stays of truncated events: enough for checkpoints, for repeats, and for the chain of those that follow.
+        # What stays of truncated events: enough for checkpoints, for repeats, and to compute their checksums again.
         """
         CREATE TABLE truncated (
             position {integer} PRIMARY KEY,
             stream {integer} NOT NULL,
             version {integer} NOT NULL,
+            type {integer} NOT NULL,
+            schema_version {integer} NOT NULL,
             event_id {bytes} NOT NULL,
+            occurred_us {integer} NOT NULL,
+            recorded_us {integer} NOT NULL,
+            digest {bytes} NOT NULL,
             checksum {bytes} NOT NULL
         )
         """,

@@ -1,0 +1,1 @@
+"""The log as a file of JSON lines: out, and in again."""
