@@ -8,7 +8,17 @@ from pydantic import JsonValue
 
 from stoa.tools import ToolRef
 
-__all__ = ["Answer", "Citation", "OnStep", "Proposal", "Step", "Usage"]
+__all__ = [
+    "Answer",
+    "Citation",
+    "ModelAnswer",
+    "OnModelAnswer",
+    "OnStep",
+    "Proposal",
+    "Step",
+    "Usage",
+    "WantedCall",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +66,25 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class WantedCall:
+    """A call that a model wished for; `tool` is `server.tool`, or the name that it made up."""
+
+    tool: str
+    arguments: Mapping[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAnswer:
+    """One answer of a model within a run: words, or calls that it wishes for, or both. `usage` is of this one."""
+
+    model: str
+    text: str
+    calls: tuple[WantedCall, ...]
+    latency_seconds: float
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """The result of a run. `model` is None when the planner answered; `note` says in a line how it came about."""
 
@@ -72,3 +101,4 @@ class Answer:
 
 
 OnStep = Callable[[Step], None]
+OnModelAnswer = Callable[[ModelAnswer], None]

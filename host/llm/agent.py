@@ -20,6 +20,7 @@ from pydantic_ai import (
     UsageLimits,
 )
 from pydantic_ai.agent import EventStreamHandler
+from pydantic_ai.capabilities import Hooks
 from pydantic_ai.messages import (
     AgentStreamEvent,
     PartDeltaEvent,
@@ -30,8 +31,9 @@ from pydantic_ai.messages import (
 from pydantic_ai.models import Model
 from pydantic_ai.usage import RunUsage
 
-from host.answer import Answer, OnStep, Usage
+from host.answer import Answer, OnModelAnswer, OnStep, Usage
 from host.llm.choose import ModelChoice
+from host.llm.listening import listening
 from host.llm.provider import explain, open_model
 from host.llm.toolset import Limits, PoolToolset
 from host.reach import reach
@@ -76,6 +78,7 @@ async def run(
     trusted: Collection[str],
     on_step: OnStep,
     on_text: OnText | None = None,
+    on_answer: OnModelAnswer | None = None,
     allow_writes: bool = False,
     limits: Limits | None = None,
     run_id: str | None = None,
@@ -101,7 +104,8 @@ async def run(
     try:
         async with open_model(choice) as model:
             with anyio.move_on_after(limits.seconds) as scope:
-                text = await _converse(model, task, tools, catalogue, limits, usage, on_text)
+                hooks = () if on_answer is None else (listening(on_answer, choice, tools.name_of),)
+                text = await _converse(model, task, tools, catalogue, limits, usage, on_text, hooks)
     except UsageLimitExceeded:
         stopped = f"{limits.requests} answers of the model"
     except StoaError:
@@ -135,6 +139,7 @@ async def _converse(
     limits: Limits,
     usage: RunUsage,
     on_text: OnText | None,
+    hooks: Sequence[Hooks[None]],
 ) -> str:
     def settings(ctx: RunContext[None]) -> ModelSettings:
         # The last answer that is allowed has to be an answer, not one more wish.
@@ -147,6 +152,7 @@ async def _converse(
         name="stoa",
         instructions=_instructions(catalogue),
         toolsets=[tools],
+        capabilities=hooks,
         retries={"tools": _TOOL_RETRIES, "output": _OUTPUT_RETRIES},
         model_settings=settings,
     )
@@ -215,7 +221,6 @@ def _answer(
     if len(catalogue.tools) > tools.count:
         notes.append(f"It was offered the {tools.count} of {len(catalogue.tools)} tools that fit the task best.")
     notes += [f"{server} could not be reached: {reason}" for server, reason in catalogue.unreachable]
-    priced = choice.provider != "openai-compatible"  # a name on somebody's own server says nothing about its price
     return Answer(
         run_id=new_id(),
         task=task,
@@ -226,5 +231,5 @@ def _answer(
         proposals=tuple(tools.proposals),
         model=choice.label,
         note=" ".join(notes),
-        usage=Usage(usage.requests, usage.input_tokens, usage.output_tokens, usage.cost if priced else None),
+        usage=Usage(usage.requests, usage.input_tokens, usage.output_tokens, usage.cost if choice.is_priced else None),
     )

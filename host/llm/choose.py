@@ -40,6 +40,11 @@ class ModelChoice:
             return f"{self.provider}:{self.base_url}#{self.name}"
         return f"{self.provider}:{self.name}"
 
+    @property
+    def is_priced(self) -> bool:
+        """Whether its name says what it costs: on somebody's own server, a name says nothing."""
+        return self.provider != "openai-compatible"
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:

@@ -88,6 +88,11 @@ class PoolToolset(AbstractToolset[None]):
     def count(self) -> int:
         return len(self._tools)
 
+    def name_of(self, name: str) -> str:
+        """`server.tool`, for a name that the model knows; what it made up stays as it is."""
+        info = self._tools.get(name)
+        return name if info is None else str(info.ref)
+
     async def get_tools(self, ctx: RunContext[None]) -> dict[str, ToolsetTool[None]]:
         """All tools, those that may run first: a model that needs one of the others can propose the call."""
         names = sorted(self._tools, key=lambda name: self._tools[name].ref not in self._allowed)

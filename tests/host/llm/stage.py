@@ -7,7 +7,7 @@ import anyio
 import pytest
 from pydantic import SecretStr
 
-from host.answer import Answer, Step
+from host.answer import Answer, ModelAnswer, Step
 from host.llm.agent import Limits, run
 from host.llm.choose import ModelChoice, Provider
 from pool.pool import Pool
@@ -40,6 +40,7 @@ class Stage:
     limits: Limits = field(default_factory=Limits)
     steps: list[Step] = field(default_factory=list[Step])
     heard: list[str] = field(default_factory=list[str])
+    answers: list[ModelAnswer] = field(default_factory=list[ModelAnswer])
 
     async def run(self, task: str = "How do I lock a file?", *, url: str | None = None) -> Answer:
         provider = PROVIDERS[self.wire]
@@ -64,6 +65,7 @@ class Stage:
                     trusted={"library"} if self.trusted else set(),
                     on_step=self.steps.append,
                     on_text=self.heard.append if self.stream else None,
+                    on_answer=self.answers.append,
                     allow_writes=self.allow_writes,
                     limits=self.limits,
                 )

@@ -46,6 +46,24 @@ async def test_the_model_searches_and_answers_with_citations(wire: str, stream: 
 
 
 @every_wire
+@streamed_or_whole
+async def test_each_answer_of_the_model_is_told_with_its_wishes_and_what_it_used(wire: str, stream: bool) -> None:
+    stage = Stage(FakeLlm(finder), Library(), wire, stream)
+    answer = await stage.run()
+    first, last = stage.answers
+    assert [(call.tool, call.arguments) for call in first.calls] == [
+        ("library.search_documents", {"query": "lock a file"})
+    ]
+    assert (first.text, last.text, last.calls) == ("Let me look.", answer.text, ())
+    assert first.model == last.model == answer.model
+    assert first.latency_seconds > 0
+    assert [each.usage.input_tokens for each in stage.answers] == [11, 11]
+    assert answer.usage is not None
+    costs = [each.usage.cost_usd for each in stage.answers]
+    assert sum(each for each in costs if each is not None) == (answer.usage.cost_usd or 0)
+
+
+@every_wire
 async def test_the_model_is_given_schemas_and_instructions_and_nothing_that_was_not_asked_for(wire: str) -> None:
     stage = Stage(FakeLlm(finder), Library(), wire)
     await stage.run()
