@@ -11,13 +11,13 @@ SUBJECTS: Final = Migration(
     "subjects",
     (
         # No names: `subject` is a keyed digest of tenant and name. `wrapped` opens with the key of the installation
-        # only. A row that is deleted makes everything that was sealed under its key unreadable, for good.
+        # only. Without it everything that was sealed for the subject is unreadable, for good; the row stays then.
         """
         CREATE TABLE subject_key (
             subject {bytes} PRIMARY KEY,
-            key_id {bytes} NOT NULL UNIQUE,
-            wrapped {bytes} NOT NULL,
-            created_us {integer} NOT NULL
+            wrapped {bytes},
+            created_us {integer} NOT NULL,
+            erased_us {integer}
         )
         """,
     ),
