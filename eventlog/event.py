@@ -124,7 +124,8 @@ class Appended:
 @final
 class Event:
     """An event as it lies in the log. `data` is as the newest schema version wants it, `schema_version` is the one it
-    was written with. Of an erased event, data and metadata are empty."""
+    was written with. Of an erased event, data and metadata are empty. `is_personal` when the data is about a subject and
+    lies encrypted: it must not be copied to where erasing does not reach."""
 
     __slots__ = (
         "_data",
@@ -134,6 +135,7 @@ class Event:
         "checksum",
         "event_id",
         "is_erased",
+        "is_personal",
         "occurred_us",
         "position",
         "raw_metadata",
@@ -158,6 +160,8 @@ class Event:
         recorded_us: int,
         checksum: bytes,
         upcast: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+        *,
+        is_personal: bool = False,
     ) -> None:
         self.position = position
         self.stream = stream
@@ -169,6 +173,7 @@ class Event:
         self.recorded_us = recorded_us
         self.checksum = checksum
         self.is_erased = raw is None
+        self.is_personal = is_personal
         self.raw_metadata = raw_metadata
         self._raw = raw
         self._upcast = upcast
