@@ -34,7 +34,7 @@ from kit.gate import Gate
 from kit.identity import internal_key
 from kit.lifespan import SharedContext
 from kit.read import Complete, Reader
-from kit.subscriptions import Changed, Subscriptions
+from kit.subscriptions import Changed, Subscriptions, Watch
 from kit.tracing import Tracing
 from kit.upstream import Alone, open_upstream
 from stoa.home import secret_key
@@ -61,8 +61,10 @@ class Server:
         settings: Settings,
         lifespan: Callable[[], AbstractAsyncContextManager[None]] | None = None,
         tools: ToolCallers | None = None,
+        watch: Watch | None = None,
     ) -> None:
-        """`lifespan` is entered once per process, whatever the transport; `tools` reaches other servers."""
+        """`lifespan` is entered once per process, whatever the transport; `tools` reaches other servers; `watch` begins
+        to look after a resource that somebody subscribes to, for servers whose resources change by others' hands."""
         self.name = name
         self.version = version
         self._settings, self._tools, self._lifespan = settings, tools, lifespan or nullcontext
@@ -79,7 +81,7 @@ class Server:
         self._prepared: dict[str, PreparedTool] = {}
         self._reader = Reader(self.fastmcp)
         self.subscriptions = Subscriptions(
-            whose=lambda: current_call().principal.tenant, admit=self._reader.require_to_read
+            whose=lambda: current_call().principal.tenant, admit=self._reader.require_to_read, watch=watch
         )
         self.gate = Gate(
             name=name,

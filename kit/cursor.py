@@ -1,11 +1,14 @@
-"""Opaque cursors: a page's state, signed, so that every replica opens what another one has sealed.
+"""Opaque cursors: a page's state, signed and hidden, so that every replica opens what another one has sealed.
 
-A cursor is `base64url(version, JSON of the state, MAC)`. Kind and tenant are not in it but in what the MAC covers:
-a cursor of another tenant or of another listing does not open, and neither tells what is wrong with it. The state is
-signed, not hidden: no secrets belong in it.
+A cursor is `base64url(version, hidden JSON of the state, MAC)`. Kind and tenant are not in it but in what the MAC
+covers: a cursor of another tenant or of another listing does not open, and neither tells what is wrong with it. The
+state is hidden, because places in a log or table that several tenants share tell how much the others write. It is
+hidden under a mask made from the MAC (a synthetic IV, as in RFC 5297): the same state gives the same cursor, and no
+mask covers two states.
 """
 
 import base64
+import hashlib
 import hmac
 import json
 from typing import Final
@@ -18,7 +21,7 @@ __all__ = ["MAX_CURSOR_CHARACTERS", "Cursors", "derive"]
 
 MAX_CURSOR_CHARACTERS: Final = 4096
 
-VERSION: Final = b"\x01"
+VERSION: Final = b"\x02"
 MAC_BYTES: Final = 16
 
 
@@ -33,14 +36,16 @@ class Cursors:
 
     def __init__(self, key: bytes) -> None:
         self._key = derive(key, "cursor")
+        self._masking = derive(key, "cursor mask")
 
     def __repr__(self) -> str:
         return "<Cursors>"
 
     def seal(self, kind: str, tenant: str, state: JsonValue) -> str:
         """The cursor for a state. Raises `ValueError` for a state that is no JSON or too long to hand out."""
-        body = VERSION + json.dumps(state, separators=(",", ":"), allow_nan=False).encode()
-        cursor = base64.urlsafe_b64encode(body + self._mac(kind, tenant, body)).rstrip(b"=").decode("ascii")
+        body = json.dumps(state, separators=(",", ":"), allow_nan=False).encode()
+        mac = self._mac(kind, tenant, body)
+        cursor = base64.urlsafe_b64encode(VERSION + self._masked(body, mac) + mac).rstrip(b"=").decode("ascii")
         if len(cursor) > MAX_CURSOR_CHARACTERS:
             raise ValueError(f"a cursor of {len(cursor)} characters is longer than {MAX_CURSOR_CHARACTERS}")
         return cursor
@@ -48,19 +53,25 @@ class Cursors:
     def open(self, kind: str, tenant: str, cursor: str) -> JsonValue:
         """The state in a cursor. Raises `BadInput` unless it was sealed with our key for this kind and tenant."""
         sealed = _decode(cursor)
-        body, mac = sealed[:-MAC_BYTES], sealed[-MAC_BYTES:]
-        if not body.startswith(VERSION) or not hmac.compare_digest(mac, self._mac(kind, tenant, body)):
+        mac = sealed[-MAC_BYTES:]
+        body = self._masked(sealed[len(VERSION) : -MAC_BYTES], mac)
+        if not sealed.startswith(VERSION) or not hmac.compare_digest(mac, self._mac(kind, tenant, body)):
             raise BadInput(
                 "The cursor does not belong to this listing.",
                 hint="Pass next_cursor of the page before unchanged, or leave cursor out to start from the beginning.",
             )
-        return json.loads(body[len(VERSION) :])
+        return json.loads(body)
+
+    def _masked(self, body: bytes, mac: bytes) -> bytes:
+        """Hidden if it was plain, plain if it was hidden."""
+        mask = hashlib.shake_256(self._masking + mac).digest(len(body))
+        return bytes(a ^ b for a, b in zip(body, mask, strict=True))
 
     def _mac(self, kind: str, tenant: str, body: bytes) -> bytes:
         # Lengths go first so that no two (kind, tenant) pairs can be written as the same bytes.
         words = [word.encode("utf-8", "surrogatepass") for word in (kind, tenant)]
         head = b"".join(len(word).to_bytes(4, "big") + word for word in words)
-        return hmac.digest(self._key, head + body, "sha256")[:MAC_BYTES]
+        return hmac.digest(self._key, VERSION + head + body, "sha256")[:MAC_BYTES]
 
 
 def _decode(cursor: str) -> bytes:

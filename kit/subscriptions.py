@@ -24,7 +24,7 @@ from mcp.server.subscriptions import (
     ToolsListChanged,
 )
 
-__all__ = ["Changed", "Release", "Subscriptions"]
+__all__ = ["Changed", "Release", "Subscriptions", "Watch"]
 
 log = logging.getLogger(__name__)
 

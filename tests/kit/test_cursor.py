@@ -96,6 +96,14 @@ def test_a_state_that_is_no_json_is_not_sealed() -> None:
         CURSORS.seal("hits", "acme", float("nan"))
 
 
+def test_a_cursor_does_not_show_its_state() -> None:
+    near, far = (CURSORS.seal("events", "acme", {"after": position}) for position in (7, 8))
+    for cursor in (near, far):
+        raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        assert b"after" not in raw
+    assert near[2:8] != far[2:8]
+
+
 def test_each_purpose_has_a_key_of_its_own() -> None:
     assert len({derive(KEY, "cursor"), derive(KEY, "state"), derive(b"l" * 32, "cursor"), KEY}) == 4
     assert derive(KEY, "cursor") == derive(KEY, "cursor")
