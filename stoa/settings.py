@@ -49,6 +49,9 @@ class Settings(BaseModel):
     database_url: SecretStr | None = Field(
         None, description="PostgreSQL that holds the event log, instead of a file (`STOA_DATABASE_URL`)."
     )
+    bus_url: SecretStr | None = Field(
+        None, description="NATS or Redis that carries events between processes (`STOA_BUS_URL`)."
+    )
     secret_key: SecretStr | None = Field(None, description="Key for cursors and sealed state (`STOA_SECRET_KEY`).")
     internal_key: SecretStr | None = Field(
         None, description="Key for callers' assertions between our processes (`STOA_INTERNAL_KEY`)."

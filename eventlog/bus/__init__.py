@@ -1,0 +1,1 @@
+"""The bus: events of the log on their way to others. The log stays the truth; a relay follows it and publishes."""
