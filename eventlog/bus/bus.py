@@ -2,8 +2,8 @@
 streams.
 
 A broker keeps messages for a while, gives each to one member of every group, and gives it again when the member does
-not say that it is done. What is done with a message, how often, and what becomes of one that nobody can handle is decided
-above (`eventlog.bus.subscriber`), once for all brokers.
+not say that it is done. What is done with a message, how often, and what becomes of one that nobody can handle is
+decided above (`eventlog.bus.subscriber`), once for all brokers.
 """
 
 import re
