@@ -67,7 +67,7 @@ class StreamRow(NamedTuple):
 
 
 class Known(NamedTuple):
-    """Where an event is that was appended before. `stream` is None when it is one that no request of the batch names."""
+    """Where an event is that was appended before. `stream` is None when no request of the batch names it."""
 
     stream: StreamId | None
     version: int
@@ -90,22 +90,24 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What goes into the tables: rows of `event`, the new and the changed rows of `stream`, and the new end."""
+    """What goes into the tables: rows of `event`, the new and the changed rows of `stream`, and the new end. `heads`
+    are the same streams by name, for a store that remembers them."""
 
     events: Sequence[Row]
     created: Sequence[StreamRow]
     changed: Sequence[StreamRow]
     end: End
+    heads: Mapping[StreamId, StreamRow]
 
 
 def place(
     requests: Sequence[Request],
     *,
     position: int,
-    versions: Mapping[StreamId, int],
+    streams: Mapping[StreamId, StreamRow],
     known: Mapping[bytes, Known] | None = None,
 ) -> Placed:
-    """Give versions and positions, in the order of the requests. `versions` are those of the streams that exist.
+    """Give versions and positions, in the order of the requests. `streams` are those that exist.
 
     `known` are the looked-up ids (an empty mapping when none was found): with it, repeats are answered as the first
     time, also repeats of a request in the same batch.
@@ -119,7 +121,8 @@ def place(
         stream, events, expected = request.stream, request.events, request.expected
         version = reached.get(stream)
         if version is None:
-            version = versions.get(stream, 0)
+            head = streams.get(stream)
+            version = head.version if head is not None else 0
         if found is not None:
             repeat = _repeat(request, found)
             if repeat is not None:
@@ -142,7 +145,7 @@ def place(
 
 
 def _repeat(request: Request, found: Mapping[bytes, Known]) -> Outcome | None:
-    """The first answer when all the events are there, as they were sent; a conflict when only some are, or elsewhere."""
+    """The first answer when all events are there, as they were sent; a conflict when only some are, or elsewhere."""
     places = [found.get(event.event_id) for event in request.events]
     if not any(places):
         return None
@@ -233,4 +236,5 @@ def write_down(
         [heads[stream] for stream in created],
         [head for stream, head in heads.items() if stream not in created],
         End(position, recorded_us if rows else before_us, count),
+        heads,
     )

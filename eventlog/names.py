@@ -33,8 +33,8 @@ def check_tenant(tenant: object) -> str:
 def check_stream(stream: StreamId) -> StreamId:
     """Raises `BadInput` unless the tenant and the name can be used: `order-1001`, `document-01J8…`."""
     check_tenant(stream.tenant)
-    name: object = stream.name
-    if isinstance(name, str):
+    name = stream.name
+    if isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance] - from tools and files comes anything
         kind, hyphen, key = name.partition("-")
         if (
             hyphen
@@ -47,8 +47,8 @@ def check_stream(stream: StreamId) -> StreamId:
             return stream
     raise BadInput(
         f"The stream name {shown(name)} cannot be used.",
-        hint=f"Give the aggregate's type (lower case, a-z, 0-9, _; at most {MAX_AGGREGATE_TYPE}), a hyphen, and an id of"
-        f" 1 to {MAX_STREAM_ID} printable characters without spaces and without / ? # %, for instance order-1001.",
+        hint=f"Give the aggregate's type (lower case, a-z, 0-9, _; at most {MAX_AGGREGATE_TYPE}), a hyphen, and an id"
+        f" of 1 to {MAX_STREAM_ID} printable characters without spaces and without / ? # %, for instance order-1001.",
     )
 
 

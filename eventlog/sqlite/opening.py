@@ -1,0 +1,159 @@
+"""Opening an SQLite file of ours, by many processes at once: is it a file, is it ours, WAL, the steps of its tables.
+
+The steps that were taken are recorded in the table `migration`; they only ever go forward.
+"""
+
+import os
+import sqlite3
+import stat
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from eventlog.migrations.step import Migration
+from eventlog.sqlite.errors import explain, primary_code
+from stoa.errors import BadInput
+
+__all__ = ["PAGE_BYTES", "FileId", "Opening", "connect", "migrate", "prepare"]
+
+PAGE_BYTES: Final = 16_384
+"""Rows of events are written in bulk and read in order: larger pages than SQLite's own 4 KiB save time."""
+CHECKPOINT_PAGES: Final = 4_000
+"""Of the write-ahead log, before it is brought back into the file: 64 MiB, which also is what it keeps on the disk."""
+CACHE_KIB: Final = 32 * 1024
+
+FileId = tuple[int, int]
+"""Tells a file from any other of the same name: its device and its number there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """`path` is None for a database in memory; `max_bytes` bounds the file, `busy_seconds` the wait for others."""
+
+    path: Path | None
+    application_id: int
+    migrations: Sequence[Migration]
+    busy_seconds: float = 5.0
+    max_bytes: int | None = None
+
+    def __str__(self) -> str:
+        return "in memory" if self.path is None else repr(str(self.path))
+
+
+def prepare(opening: Opening, now_us: int) -> FileId:
+    """Make the file where it is missing (mode 0600), and bring its tables up to date. Raises `BadInput`."""
+    assert opening.path is not None
+    found = _regular_file(opening.path)
+    try:
+        connection = connect(opening)
+        try:
+            _refuse_foreign(connection, opening)
+            _journal_ahead(connection, opening.busy_seconds)
+            migrate(connection, opening, now_us)
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        explained = explain(error, str(opening), opening.busy_seconds)
+        if explained is None:
+            raise
+        raise explained from error
+    return found
+
+
+def connect(opening: Opening) -> sqlite3.Connection:
+    """A connection that is used by one thread at a time, though not always the same."""
+    connection = sqlite3.connect(
+        ":memory:" if opening.path is None else opening.path,
+        isolation_level=None,  # the driver would begin too late, and not at all for reads
+        check_same_thread=False,
+        cached_statements=256,
+    )
+    connection.execute(f"PRAGMA busy_timeout = {round(opening.busy_seconds * 1000)}")
+    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    connection.execute(f"PRAGMA journal_size_limit = {CHECKPOINT_PAGES * PAGE_BYTES}")
+    if opening.max_bytes is not None:
+        connection.execute(f"PRAGMA max_page_count = {opening.max_bytes // PAGE_BYTES}")
+    return connection
+
+
+def migrate(connection: sqlite3.Connection, opening: Opening, now_us: int) -> None:
+    """Take the steps that are missing, in one transaction; whoever comes second finds them taken."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS migration"
+            " (number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_us INTEGER NOT NULL)"
+        )
+        taken = {int(number) for (number,) in connection.execute("SELECT number FROM migration")}
+        newest = max((step.number for step in opening.migrations), default=0)
+        if max(taken, default=0) > newest:
+            raise BadInput(
+                f"The database {opening} has schema version {max(taken)}; this Stoa knows versions up to {newest}.",
+                hint="Install the newer Stoa again, or set STOA_HOME to another folder.",
+            )
+        for step in sorted(opening.migrations, key=lambda step: step.number):
+            if step.number in taken:
+                continue
+            for statement in step.spelt_for("sqlite"):
+                connection.execute(statement)
+            connection.execute("INSERT INTO migration VALUES (?, ?, ?)", (step.number, step.name, now_us))
+        connection.execute(f"PRAGMA application_id = {opening.application_id}")
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _regular_file(path: Path) -> FileId:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0), 0o600)
+        found = os.fstat(descriptor)
+        os.close(descriptor)
+    except OSError as error:
+        raise BadInput(
+            f"The database {str(path)!r} cannot be opened: {error.strerror}.",
+            hint="Make it readable and writable for you, or set STOA_HOME to another folder.",
+        ) from error
+    if not stat.S_ISREG(found.st_mode):
+        raise BadInput(
+            f"The database {str(path)!r} is no regular file.",
+            hint="Move it away, or set STOA_HOME to another folder; then start again.",
+        )
+    return found.st_dev, found.st_ino
+
+
+def _refuse_foreign(connection: sqlite3.Connection, opening: Opening) -> None:
+    if _pragma(connection, "application_id") == opening.application_id:
+        return
+    if (
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        and not _pragma(connection, "application_id") == opening.application_id
+    ):  # asked again: another process may just have made the tables
+        raise BadInput(
+            f"The file {opening} is a database of another program.",
+            hint="Move it away, or set STOA_HOME to another folder; then start again.",
+        )
+
+
+def _journal_ahead(connection: sqlite3.Connection, busy_seconds: float) -> None:
+    """Set WAL. SQLite does not wait for others here, so we do."""
+    deadline = time.monotonic() + busy_seconds
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])

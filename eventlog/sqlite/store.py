@@ -1,0 +1,197 @@
+"""The log on SQLite: a batch in one transaction, and how a process notices that another one has written.
+
+What was learnt about streams, tenants and types is remembered only while the end of the log is where this store left
+it: then nobody else has appended.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, islice
+from typing import Final, NamedTuple, cast
+
+import anyio
+
+from eventlog.decide import EVENT_COLUMNS, End, Known, Row, StreamRow, place, write_down
+from eventlog.event import StreamId, microseconds
+from eventlog.sqlite.database import SqliteDatabase
+from eventlog.store import Outcome, Request
+from stoa.clock import Clock, SystemClock
+
+__all__ = ["APPLICATION_ID", "SqliteStore"]
+
+APPLICATION_ID: Final = 0x53744576  # "StEv"
+POLL_SECONDS: Final = 0.03
+"""Between looks whether another process has written, while somebody waits for it."""
+MAX_REMEMBERED: Final = 50_000
+"""Streams."""
+ROWS_AT_ONCE: Final = 250
+"""In one INSERT: a statement is worked off without Python's lock, so the event loop goes on beside it."""
+IDS_AT_ONCE: Final = 500
+
+_STREAM: Final = (
+    "SELECT s.pk, s.tenant, s.name, s.version, s.first_version, s.last_position, s.created_us, s.updated_us, s.checksum"
+    " FROM stream s JOIN tenant t ON t.pk = s.tenant WHERE t.name = ? AND s.name = ?"
+)
+_MARKS: Final = f"({', '.join('?' * len(EVENT_COLUMNS))})"
+_INSERT: Final = f"INSERT INTO event ({', '.join(EVENT_COLUMNS)}) VALUES "
+_INSERT_FULL: Final = _INSERT + ", ".join([_MARKS] * ROWS_AT_ONCE)
+
+
+class SqliteStore:
+    def __init__(self, database: SqliteDatabase, *, clock: Clock | None = None) -> None:
+        self._database = database
+        self._clock = clock or SystemClock()
+        # Touched by the writing thread alone, one batch at a time.
+        self._left: End | None = None
+        self._streams: dict[StreamId, StreamRow] = {}
+        self._tenants: dict[str, int] = {}
+        self._types: dict[str, int] = {}
+        # Touched by the event loop alone.
+        self._seen = 0
+        self._seen_version: int | None = None
+        self._grown = anyio.Event()
+        self._is_watched = False
+
+    def __repr__(self) -> str:
+        return f"<SqliteStore {self._database!r}, {self._seen} events seen>"
+
+    @property
+    def database(self) -> SqliteDatabase:
+        return self._database
+
+    async def commit(self, requests: Sequence[Request]) -> Sequence[Outcome]:
+        try:
+            done = await self._database.transact(lambda connection: self._append(connection, requests))
+        except sqlite3.IntegrityError:
+            # An event is there already, most likely: look all ids up.
+            done = await self._database.transact(
+                lambda connection: self._append(connection, requests, is_repeated=True)
+            )
+        self._left = done.end
+        self._streams.update(done.heads)
+        self._has_seen(done.end.position)
+        return done.outcomes
+
+    async def grown(self, position: int) -> None:
+        while self._seen <= position:
+            if not self._database.is_shared or self._is_watched:
+                await self._grown.wait()
+                continue
+            # One of those who wait watches for all; when it goes, another one takes its place.
+            self._is_watched = True
+            try:
+                while self._seen <= position:
+                    await self._look()
+                    if self._seen <= position:
+                        with anyio.move_on_after(POLL_SECONDS):
+                            await self._grown.wait()
+            finally:
+                self._is_watched = False
+                self._wake()
+
+    async def _look(self) -> None:
+        version = self._database.data_version()
+        if version != self._seen_version:
+            rows = await self._database.fetch("SELECT position FROM log WHERE id = 1")
+            self._seen_version = version
+            self._has_seen(cast(int, rows[0][0]) if rows else 0)
+
+    def _has_seen(self, position: int) -> None:
+        if position > self._seen:
+            self._seen = position
+            self._wake()
+
+    def _wake(self) -> None:
+        self._grown.set()
+        self._grown = anyio.Event()
+
+    # In the writing thread, within a transaction.
+
+    def _append(
+        self, connection: sqlite3.Connection, requests: Sequence[Request], *, is_repeated: bool = False
+    ) -> "_Done":
+        end = End(*connection.execute("SELECT position, recorded_us, streams FROM log WHERE id = 1").fetchone())
+        if end != self._left or len(self._streams) > MAX_REMEMBERED:
+            self._streams.clear()
+            self._tenants.clear()
+            self._types.clear()
+        self._left = None  # until this one is committed: else numbers that were undone would be remembered
+        streams = self._find_streams(connection, {request.stream for request in requests})
+        known = _look_up(connection, requests, streams) if is_repeated else None
+        placed = place(requests, position=end.position, streams=streams, known=known)
+        if placed.doubtful:
+            known = _look_up(connection, placed.doubtful, streams)
+            placed = place(requests, position=end.position, streams=streams, known=known)
+        accepted = [each.request for each in placed.accepted]
+        if not accepted:
+            return _Done(placed.outcomes, end, {})
+        written = write_down(
+            placed.accepted,
+            end=end,
+            now_us=microseconds(self._clock.now()),
+            streams=streams,
+            tenants=_pks(connection, "tenant", self._tenants, {request.stream.tenant for request in accepted}),
+            types=_pks(
+                connection, "event_type", self._types, {event.type for each in accepted for event in each.events}
+            ),
+        )
+        _insert(connection, written.events)
+        connection.executemany("INSERT INTO stream VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", written.created)
+        connection.executemany(
+            "UPDATE stream SET version = ?, last_position = ?, updated_us = ?, checksum = ? WHERE pk = ?",
+            [(row.version, row.last_position, row.updated_us, row.checksum, row.pk) for row in written.changed],
+        )
+        connection.execute("UPDATE log SET position = ?, recorded_us = ?, streams = ? WHERE id = 1", written.end)
+        return _Done(placed.outcomes, written.end, written.heads)
+
+    def _find_streams(self, connection: sqlite3.Connection, wanted: Iterable[StreamId]) -> dict[StreamId, StreamRow]:
+        found: dict[StreamId, StreamRow] = {}
+        for stream in wanted:
+            head = self._streams.get(stream)
+            if head is None:
+                row = connection.execute(_STREAM, stream).fetchone()
+                if row is None:
+                    continue
+                head = StreamRow(*row)
+            found[stream] = head
+        return found
+
+
+class _Done(NamedTuple):
+    outcomes: Sequence[Outcome]
+    end: End
+    heads: Mapping[StreamId, StreamRow]
+
+
+def _pks(connection: sqlite3.Connection, table: str, known: dict[str, int], names: Iterable[str]) -> Mapping[str, int]:
+    """The numbers of names, with those that were not known yet."""
+    for name in names:
+        if name not in known:
+            row = connection.execute(f"SELECT pk FROM {table} WHERE name = ?", (name,)).fetchone()  # noqa: S608 - ours
+            if row is None:
+                row = (connection.execute(f"INSERT INTO {table} (name) VALUES (?)", (name,)).lastrowid,)  # noqa: S608
+            known[name] = row[0]
+    return known
+
+
+def _insert(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    waiting = iter(rows)
+    while part := tuple(islice(waiting, ROWS_AT_ONCE)):
+        sql = _INSERT_FULL if len(part) == ROWS_AT_ONCE else _INSERT + ", ".join([_MARKS] * len(part))
+        connection.execute(sql, list(chain.from_iterable(part)))
+
+
+def _look_up(
+    connection: sqlite3.Connection, requests: Sequence[Request], streams: Mapping[StreamId, StreamRow]
+) -> dict[bytes, Known]:
+    """Where the events of these requests are that were appended before."""
+    by_pk = {row.pk: stream for stream, row in streams.items()}
+    waiting = iter({event.event_id for request in requests for event in request.events})
+    known: dict[bytes, Known] = {}
+    while ids := tuple(islice(waiting, IDS_AT_ONCE)):
+        marks = ", ".join("?" * len(ids))
+        for table in ("event", "truncated"):
+            sql = f"SELECT event_id, stream, version, position FROM {table} WHERE event_id IN ({marks})"  # noqa: S608 - marks
+            for event_id, stream, version, position in connection.execute(sql, ids):
+                known[event_id] = Known(by_pk.get(stream), version, position)
+    return known
