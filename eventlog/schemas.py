@@ -124,7 +124,8 @@ class TypeRegistry:
         if first is not None:
             where = json_path(first.instance_path)
             raise BadInput(
-                f"data of event type {type!r} (schema version {version}) is refused at {where}: {_short(first.message)}",
+                f"data of event type {type!r} (schema version {version}) is refused at {where}: "
+                + _short(first.message),
                 hint="Mend the data; the type's schema says what is expected.",
             )
         return version
