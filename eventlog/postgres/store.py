@@ -20,13 +20,14 @@ from typing import Any, Final, cast, final
 
 import anyio
 
-from eventlog.decide import EVENT_COLUMNS, End, Known, Placed, StreamRow, Written, place, write_down
+from eventlog.decide import EVENT_COLUMNS, Known, StreamRow, place, write_down
 from eventlog.event import Appended, StreamId, microseconds
 from eventlog.migrations.all import MIGRATIONS
 from eventlog.migrations.step import Migration
 from eventlog.postgres.address import Address
 from eventlog.postgres.database import PostgresDatabase
 from eventlog.postgres.growth import Growth, listen
+from eventlog.postgres.heads import Heads
 from eventlog.postgres.migrating import check_server, migrate
 from eventlog.postgres.names import NumberedNames
 from eventlog.postgres.sessions import Sessions, patiently
@@ -45,35 +46,28 @@ _DURABLE: Final = (
     "SELECT set_config('synchronous_commit', 'on', false)"
     " WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')"
 )
-_FOUND: Final = """
-SELECT log.position, log.recorded_us, log.streams, EXISTS (SELECT 1 FROM truncated), head.*
-FROM log LEFT JOIN (
-    SELECT stream.pk, stream.tenant, stream.name, version, first_version, last_position, created_us, updated_us,
-        checksum
-    FROM unnest($1::bigint[], $2::text[]) AS wanted (tenant, name)
-    JOIN stream ON stream.tenant = wanted.tenant AND stream.name = wanted.name
-) AS head ON true
-WHERE log.id = 1
-"""
 _KNOWN: Final = """
 SELECT event_id, stream, version, position FROM event WHERE event_id = ANY ($1::bytea[])
 UNION ALL SELECT event_id, stream, version, position FROM truncated WHERE event_id = ANY ($1::bytea[])
 """
 _IS_TRUNCATED: Final = "SELECT EXISTS (SELECT 1 FROM truncated WHERE event_id = ANY ($1::bytea[]))"
-# `first_version` belongs to whoever truncates a stream, and stays as it is.
+# The heads are in the events that were just copied: only their positions are sent. `first_version` belongs to whoever
+# truncates a stream.
 _FINISH: Final = """
-WITH heads AS (
-    INSERT INTO stream
-    SELECT * FROM unnest(
-        $1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
-        $9::bytea[]
+WITH created AS (
+    INSERT INTO stream (
+        pk, tenant, name, version, first_version, last_position, created_us, updated_us, checksum
     )
-    ON CONFLICT (pk) DO UPDATE SET version = excluded.version, last_position = excluded.last_position,
-        updated_us = excluded.updated_us, checksum = excluded.checksum
+    SELECT event.stream, event.tenant, new.name, event.version, 1, event.position, recorded_us, recorded_us, checksum
+    FROM unnest($1::text[], $2::bigint[]) AS new (name, position) JOIN event ON event.position = new.position
+), changed AS (
+    UPDATE stream SET version = event.version, last_position = event.position, updated_us = event.recorded_us,
+        checksum = event.checksum
+    FROM event WHERE event.position = ANY ($3::bigint[]) AND stream.pk = event.stream
 ), moved AS (
-    UPDATE log SET position = $10, recorded_us = $11, streams = $12 WHERE id = 1
+    UPDATE log SET position = $4, recorded_us = $5, streams = $6 WHERE id = 1
 )
-SELECT pg_notify('stoa_log', $10::bigint::text)
+SELECT pg_notify('stoa_log', $4::bigint::text)
 """
 
 _log: Final = logging.getLogger(__name__)
@@ -131,7 +125,7 @@ class PostgresStore:
         self._growth = growth
         self._clock = clock
         self._rng = rng
-        self._writer: Session | None = None
+        self._writer: tuple[Session, Heads] | None = None
         self._tenants = NumberedNames("tenant")
         self._types = NumberedNames("event_type")
         self._careful = 0
@@ -149,7 +143,7 @@ class PostgresStore:
 
     async def aclose(self) -> None:
         if self._writer is not None:
-            await self._writer.close()
+            await self._writer[0].close()
 
     async def commit(self, requests: Sequence[Request]) -> Sequence[Outcome]:
         """As `Store.commit`. When the connection breaks during COMMIT, the batch is sent once more with its ids looked
@@ -185,9 +179,9 @@ class PostgresStore:
         return [first if _is_same(first, now) else now for first, now in zip(doubt or outcomes, outcomes, strict=True)]
 
     async def _append(self, requests: Sequence[Request], *, is_careful: bool) -> Sequence[Outcome]:
-        session = await self._session()
+        session, heads = await self._session()
         async with session.transaction(_LOCK):
-            end, streams, has_truncated = await self._found(session, requests)
+            end, streams, has_truncated = await heads.find({request.stream for request in requests}, self._tenants)
             known = None
             if is_careful or (has_truncated and await _is_truncated(session, requests)):
                 known = await _looked_up(session, requests, streams)
@@ -196,47 +190,37 @@ class PostgresStore:
                 known = await _looked_up(session, requests, streams)
                 placed = place(requests, position=end.position, streams=streams, known=known)
             self._placed = placed.outcomes
-            written = await self._written(session, placed, end, streams)
+            accepted = placed.accepted
+            tenants = await self._tenants.number(session, {request.stream.tenant for request, _ in accepted})
+            types = await self._types.number(
+                session, {event.type for request, _ in accepted for event in request.events}
+            )
+            now_us = microseconds(self._clock.now())
+            written = write_down(accepted, end=end, now_us=now_us, streams=streams, tenants=tenants, types=types)
             if written.events:
                 await session.copy("event", EVENT_COLUMNS, written.events)
-                await session.fetch(_FINISH, *zip(*written.created, *written.changed, strict=True), *written.end)
+                await session.fetch(
+                    _FINISH,
+                    [head.name for head in written.created],
+                    [head.last_position for head in written.created],
+                    [head.last_position for head in written.changed],
+                    *written.end,
+                )
             elif known:
                 # So that this commit, too, waits until all before it is on disk, and with a synchronous standby there:
                 # the repeats that are answered may come from a commit of which nobody was told.
                 await session.run("UPDATE log SET position = position WHERE id = 1")
         self._tenants.keep()
         self._types.keep()
+        heads.wrote(written, {tenants[request.stream.tenant]: request.stream.tenant for request, _ in accepted})
         self._growth.reached(written.end.position)
         return placed.outcomes
 
-    async def _found(
-        self, session: Session, requests: Sequence[Request]
-    ) -> tuple[End, Mapping[StreamId, StreamRow], bool]:
-        """The end of the log, the streams that exist, and whether any event was ever truncated."""
-        wanted = {request.stream for request in requests}
-        tenants = await self._tenants.find(session, {stream.tenant for stream in wanted})
-        numbered = [(tenants[stream.tenant], stream) for stream in wanted if stream.tenant in tenants]
-        rows = await session.fetch(_FOUND, [number for number, _ in numbered], [stream.name for _, stream in numbered])
-        if not rows:
-            raise Fault("The log has lost its end: the table log is empty.")
-        names = {tenants[stream.tenant]: stream.tenant for stream in wanted if stream.tenant in tenants}
-        first: Any = rows[0]
-        heads = [StreamRow(*row[4:]) for row in cast("Sequence[Any]", rows) if row[4] is not None]
-        return End(*first[:3]), {StreamId(names[head.tenant], head.name): head for head in heads}, first[3]
-
-    async def _written(
-        self, session: Session, placed: Placed, end: End, streams: Mapping[StreamId, StreamRow]
-    ) -> Written:
-        accepted = placed.accepted
-        tenants = await self._tenants.number(session, {request.stream.tenant for request, _ in accepted})
-        types = await self._types.number(session, {event.type for request, _ in accepted for event in request.events})
-        now_us = microseconds(self._clock.now())
-        return write_down(accepted, end=end, now_us=now_us, streams=streams, tenants=tenants, types=types)
-
-    async def _session(self) -> Session:
-        if self._writer is None or self._writer.is_closed:
-            self._writer = await connect(self._address)
-            await self._writer.fetch(_DURABLE)
+    async def _session(self) -> tuple[Session, Heads]:
+        if self._writer is None or self._writer[0].is_closed:
+            session = await connect(self._address)
+            await session.fetch(_DURABLE)
+            self._writer = session, Heads(session)
         return self._writer
 
 
@@ -244,7 +228,7 @@ async def _looked_up(
     session: Session, requests: Sequence[Request], streams: Mapping[StreamId, StreamRow]
 ) -> Mapping[bytes, Known]:
     """Where the events of the requests are already, by their ids."""
-    named = {head.pk: stream for stream, head in streams.items()}
+    named = {streams[stream].pk: stream for stream in {request.stream for request in requests} if stream in streams}
     rows = cast("Sequence[Any]", await session.fetch(_KNOWN, _ids(requests)))
     return {event_id: Known(named.get(stream), version, position) for event_id, stream, version, position in rows}
 
