@@ -103,7 +103,7 @@ class _Group:
     ready: deque[_Delivery] = field(default_factory=deque[_Delivery])
     later: list[tuple[float, int, _Delivery]] = field(default_factory=list[tuple[float, int, _Delivery]])
     is_closed: bool = False
-    _number: count[int] = field(default_factory=count)
+    _number: "count[int]" = field(default_factory=count)
     _changed: anyio.Event = field(default_factory=anyio.Event)
 
     async def put(self, subject: str, body: bytes) -> None:
