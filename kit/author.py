@@ -11,7 +11,7 @@ FastMCP's low-level server, which the SDK then serves on every transport.
 """
 
 import inspect
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -39,6 +39,7 @@ from kit.tracing import Tracing
 from kit.upstream import Alone, open_upstream
 from stoa.home import secret_key
 from stoa.settings import Settings
+from stoa.telemetry import Sample
 from stoa.tools import ToolCallers
 
 if TYPE_CHECKING:
@@ -62,12 +63,15 @@ class Server:
         lifespan: Callable[[], AbstractAsyncContextManager[None]] | None = None,
         tools: ToolCallers | None = None,
         watch: Watch | None = None,
+        samples: Callable[[], Iterable[Sample]] | None = None,
     ) -> None:
         """`lifespan` is entered once per process, whatever the transport; `tools` reaches other servers; `watch` begins
-        to look after a resource that somebody subscribes to, for servers whose resources change by others' hands."""
+        to look after a resource that somebody subscribes to, for servers whose resources change by others' hands;
+        `samples` are shown among the metrics."""
         self.name = name
         self.version = version
         self._settings, self._tools, self._lifespan = settings, tools, lifespan or nullcontext
+        self._samples = samples
         self._shared = SharedContext(self._enter)
         key = secret_key(settings)
         self.fastmcp: FastMCP[None] = FastMCP(
@@ -193,6 +197,8 @@ class Server:
 
     def observe(self, metrics: "Metrics") -> None:
         """Count requests from now on."""
+        if self._samples is not None:
+            metrics.add(self._samples)
         self.gate.observer = metrics.observer(
             self.name, knows_method=self._knows_method, knows_tool=self._prepared.__contains__
         )

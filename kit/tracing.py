@@ -15,7 +15,7 @@ from mcp.server._otel import OpenTelemetryMiddleware
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from opentelemetry import trace
 
-__all__ = ["Tracing"]
+__all__ = ["Tracing", "traceparent"]
 
 MAX_STATE_CHARACTERS: Final = 512
 MAX_BAGGAGE_CHARACTERS: Final = 8192
@@ -48,6 +48,14 @@ class Tracing:
         if _has_provider() or (meta and ("traceparent" in meta or "baggage" in meta)):
             return await self._spans(ctx, call_next)
         return await call_next(ctx)
+
+
+def traceparent() -> str | None:
+    """The trace that the present message belongs to, as W3C Trace Context writes it; none where nobody traces."""
+    context = trace.get_current_span().get_span_context()
+    if not context.is_valid:
+        return None
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
 
 def _has_provider() -> bool:
