@@ -33,7 +33,7 @@ _STREAM: Final = (
     " FROM stream s JOIN tenant t ON t.pk = s.tenant WHERE t.name = ? AND s.name = ?"
 )
 _MARKS: Final = f"({', '.join('?' * len(EVENT_COLUMNS))})"
-_INSERT: Final = f"INSERT INTO event ({', '.join(EVENT_COLUMNS)}) VALUES "
+_INSERT: Final = f"INSERT INTO event ({', '.join(EVENT_COLUMNS)}) VALUES "  # noqa: S608 - names and marks only
 _INSERT_FULL: Final = _INSERT + ", ".join([_MARKS] * ROWS_AT_ONCE)
 
 
@@ -169,7 +169,8 @@ def _pks(connection: sqlite3.Connection, table: str, known: dict[str, int], name
         if name not in known:
             row = connection.execute(f"SELECT pk FROM {table} WHERE name = ?", (name,)).fetchone()  # noqa: S608 - ours
             if row is None:
-                row = (connection.execute(f"INSERT INTO {table} (name) VALUES (?)", (name,)).lastrowid,)  # noqa: S608
+                sql = f"INSERT INTO {table} (name) VALUES (?) RETURNING pk"  # noqa: S608 - ours
+                row = connection.execute(sql, (name,)).fetchone()
             known[name] = row[0]
     return known
 

@@ -1,0 +1,108 @@
+"""Rows of the table `event` to events: the one place where that is done. It remembers names and opens sealed data."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, cast, final
+
+from eventlog.database import Database, Row
+from eventlog.event import Event, StreamId
+from eventlog.ids import id_text
+from eventlog.schemas import TypeRegistry
+from eventlog.sealing import SubjectKey, SubjectKeys
+
+__all__ = ["COLUMNS", "FROM", "Reading"]
+
+COLUMNS: Final = (
+    "e.position, e.tenant, s.name, e.version, e.type, e.schema_version, e.event_id, e.data, e.metadata, e.occurred_us,"
+    " e.recorded_us, e.checksum, e.subject"
+)
+FROM: Final = "event e CROSS JOIN stream s"
+"""With `s.pk = e.stream` among the conditions. SQLite takes the tables of a CROSS JOIN in this order; else it might
+begin with the streams and sort all their events."""
+
+_FIRST, _TENANT, _TYPE, _SUBJECT = 0, 1, 4, 12
+
+_Raw = tuple[
+    int, int, str, int, int, int, bytes, bytes | None, bytes | None, int, int, bytes, bytes | None
+]  # fmt: skip
+
+
+@final
+class Reading:
+    def __init__(self, database: Database, types: TypeRegistry, keys: SubjectKeys | None) -> None:
+        self._database = database
+        self._types = types
+        self._keys = keys
+        self._tenant_names: dict[int, str] = {}
+        self._type_names: dict[int, str] = {}
+        self._upcasters: dict[tuple[int, int], Callable[[dict[str, Any]], dict[str, Any]] | None] = {}
+
+    def __repr__(self) -> str:
+        return f"<Reading, {len(self._tenant_names)} tenants and {len(self._type_names)} types known>"
+
+    async def events(self, rows: Sequence[Row]) -> list[Event]:
+        """Of rows that have `COLUMNS`."""
+        raw = cast("Sequence[_Raw]", rows)
+        tenants, types = self._tenant_names, self._type_names
+        if not tenants.keys() >= {row[_TENANT] for row in raw}:
+            await self._learn("tenant", tenants, {row[_TENANT] for row in raw})
+        if not types.keys() >= {row[_TYPE] for row in raw}:
+            await self._learn("event_type", types, {row[_TYPE] for row in raw})
+        sealed = {subject for row in raw if (subject := row[_SUBJECT]) is not None}
+        keys: Mapping[bytes, SubjectKey] = {}
+        if sealed and self._keys is not None:
+            keys = await self._keys.for_opening(sealed)
+
+        upcasters = self._upcasters
+        streams: dict[tuple[int, str], StreamId] = {}
+        events: list[Event] = []
+        for (
+            position,
+            tenant,
+            name,
+            version,
+            type,
+            schema,
+            event_id,
+            data,
+            metadata,
+            occurred_us,
+            recorded_us,
+            checksum,
+            subject,
+        ) in raw:
+            stream = streams.get((tenant, name))
+            if stream is None:
+                stream = streams[tenant, name] = StreamId(tenants[tenant], name)
+            if (type, schema) not in upcasters:
+                upcasters[type, schema] = self._types.upcaster(types[type], schema)
+            if subject is not None and data is not None:
+                data = _opened(keys.get(subject), data, event_id)
+                if data is None:  # its key is gone: erased, as far as anybody can tell
+                    metadata = None
+            events.append(
+                Event(
+                    position,
+                    stream,
+                    version,
+                    types[type],
+                    schema,
+                    id_text(event_id),
+                    data,
+                    metadata,
+                    occurred_us,
+                    recorded_us,
+                    checksum,
+                    upcasters[type, schema],
+                    is_personal=subject is not None,
+                )
+            )
+        return events
+
+    async def _learn(self, table: str, known: dict[int, str], wanted: set[int]) -> None:
+        missing = ", ".join([str(pk) for pk in sorted(wanted - known.keys())])
+        sql = f"SELECT pk, name FROM {table} WHERE pk IN ({missing})"  # noqa: S608 - numbers out of the database
+        known.update(cast("Sequence[tuple[int, str]]", await self._database.fetch(sql)))
+
+
+def _opened(key: SubjectKey | None, sealed: bytes, event_id: bytes) -> bytes | None:
+    return None if key is None else key.open(sealed, event_id)
