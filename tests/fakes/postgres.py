@@ -35,6 +35,11 @@ class Cluster:
     def __repr__(self) -> str:
         return f"<Cluster {self._server.pgdata}>"
 
+    @property
+    def pid(self) -> int:
+        """Of the process that is the parent of all others of the server."""
+        return self._server.get_postmaster_info().process.pid
+
     def url(self, database: str = "postgres") -> str:
         return self._server.get_uri(database=database)
 
