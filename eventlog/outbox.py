@@ -14,7 +14,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 import anyio
 import orjson
@@ -22,7 +22,7 @@ import orjson
 from eventlog.database import Database, Row, Statement, Value
 from eventlog.event import Append, Appended, Metadata, NewEvent, StreamId, microseconds, moment
 from eventlog.ids import id_text, new_ids
-from stoa.errors import BadInput, StoaError, Unavailable
+from stoa.errors import BadInput, Fault, OutcomeUnknown, StoaError, Unavailable
 from stoa.resilience.backoff import Backoff
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ BATCH: Final = 100
 POLL_SECONDS: Final = 30.0
 """For rows of others: a process that writes wakes its own relay."""
 MAX_REASON: Final = 500
+NOT_NOW: Final = (Unavailable, OutcomeUnknown, Fault)
+"""Errors that say nothing against an event: it is sent again, and the log knows its id."""
 AWAY: Final = Backoff(first_seconds=0.5, most_seconds=60.0)
 
 _INSERT: Final = """
@@ -95,6 +97,25 @@ class OutboxRow:
     @property
     def stream_id(self) -> StreamId:
         return StreamId(self.tenant, self.stream)
+
+    @classmethod
+    def read(cls, row: Row) -> Self:
+        """From the columns in the order of the fields, `seq` first."""
+        seq, event_id, tenant, stream, type, schema_version, data, metadata, occurred_us = row
+        assert isinstance(seq, int)
+        assert isinstance(occurred_us, int)
+        assert schema_version is None or isinstance(schema_version, int)
+        return cls(
+            seq=seq,
+            event_id=str(event_id),
+            tenant=str(tenant),
+            stream=str(stream),
+            type=str(type),
+            schema_version=schema_version,
+            data=str(data),
+            metadata=str(metadata),
+            occurred_us=occurred_us,
+        )
 
     def event(self) -> NewEvent:
         metadata: dict[str, Any] = orjson.loads(self.metadata)
@@ -155,7 +176,7 @@ class DatabaseOutbox:
         return f"<DatabaseOutbox in {self._database!r}>"
 
     async def waiting(self, limit: int) -> Sequence[OutboxRow]:
-        return [_row(row) for row in await self._database.fetch(_WAITING, limit)]
+        return [OutboxRow.read(row) for row in await self._database.fetch(_WAITING, limit)]
 
     async def remove(self, seqs: Sequence[int]) -> None:
         await self._database.write(Statement("DELETE FROM outbox WHERE seq = $1", [(seq,) for seq in seqs]))
@@ -217,7 +238,7 @@ class OutboxRelay:
                     await self._outbox.forgive()
                     is_forgiven = True
                 await self.once()
-            except Unavailable as error:
+            except StoaError as error:  # of the log, or of the outbox; what is wrong with a row is dealt with elsewhere
                 failures += 1
                 if failures == 1:
                     log.warning("events wait in the outbox: %s", error.message)
@@ -230,7 +251,8 @@ class OutboxRelay:
                 await self._woken.wait()
 
     async def once(self) -> int:
-        """Bring all that is there now; how many rows that were. Raises `Unavailable`, and the rest stays."""
+        """Bring all that is there now; how many rows that were. Raises one of `NOT_NOW`, and the rest
+        stays."""
         brought = 0
         while rows := await self._outbox.waiting(BATCH):
             done = await self._append(rows)
@@ -249,7 +271,7 @@ class OutboxRelay:
         appends = [Append(stream, [row.event() for row in those]) for stream, those in streams.items()]
         try:
             outcomes: Sequence[Appended | StoaError] = await self._log.append(appends)
-        except Unavailable:
+        except NOT_NOW:
             raise
         except StoaError as error:  # one of them cannot be used, and so none was taken
             outcomes = [error] * len(appends)
@@ -257,7 +279,7 @@ class OutboxRelay:
         for those, outcome in zip(streams.values(), outcomes, strict=True):
             if isinstance(outcome, Appended):
                 done += [row.seq for row in those]
-            elif isinstance(outcome, Unavailable):
+            elif isinstance(outcome, NOT_NOW):
                 raise outcome
             else:
                 done += await self._one_by_one(those)
@@ -269,7 +291,7 @@ class OutboxRelay:
         for row in rows:
             try:
                 await self._log.append_to(row.stream_id, [row.event()])
-            except Unavailable:
+            except NOT_NOW:
                 raise
             except StoaError as error:
                 log.error("the log refuses %s of %s: %s", row.type, row.stream, error.message)  # noqa: TRY400 - no fault
@@ -277,21 +299,3 @@ class OutboxRelay:
                 break
             done.append(row.seq)
         return done
-
-
-def _row(row: Row) -> OutboxRow:
-    seq, event_id, tenant, stream, type, schema_version, data, metadata, occurred_us = row
-    assert isinstance(seq, int)
-    assert isinstance(occurred_us, int)
-    assert schema_version is None or isinstance(schema_version, int)
-    return OutboxRow(
-        seq=seq,
-        event_id=str(event_id),
-        tenant=str(tenant),
-        stream=str(stream),
-        type=str(type),
-        schema_version=schema_version,
-        data=str(data),
-        metadata=str(metadata),
-        occurred_us=occurred_us,
-    )

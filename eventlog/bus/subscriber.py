@@ -20,7 +20,7 @@ from eventlog.bus.message import Message, decode
 from eventlog.bus.routing import is_own
 from eventlog.bus.seen import Seen
 from eventlog.bus.subjects import tenant_of
-from stoa.errors import BadInput, StoaError, Unavailable
+from stoa.errors import BadInput, OutcomeUnknown, StoaError, Unavailable
 from stoa.resilience.backoff import Backoff
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ class Subscriber:
             while True:
                 try:
                     return await record()
-                except Unavailable as error:
+                except (Unavailable, OutcomeUnknown) as error:
                     failures += 1
                     if failures == 1:
                         log.warning("a dead letter waits for the log: %s", error.message)

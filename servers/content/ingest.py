@@ -14,7 +14,7 @@ import anyio.to_thread
 from servers.content.chunks import split
 from servers.content.formats.extract import extract
 from servers.content.store import Draft, Keyed, Store
-from servers.content.values import Document, Put, Request
+from servers.content.values import NOBODY, Document, Origin, Put, Request
 from stoa.errors import BadInput
 from stoa.tools import Progress
 
@@ -42,7 +42,7 @@ class Ingester:
     def __repr__(self) -> str:
         return f"<Ingester reading {self._readers.borrowed_tokens} of {MAX_READING}>"
 
-    async def ingest(self, tenant: str, request: Request, *, progress: Progress) -> Put:
+    async def ingest(self, tenant: str, request: Request, *, progress: Progress, origin: Origin = NOBODY) -> Put:
         """Raises `BadInput` for what cannot be read, `Conflict` for a key used before, `Unavailable` when busy."""
         _check_one_source(request)
         for field, value in (
@@ -66,7 +66,7 @@ class Ingester:
         await progress(1, STEPS, "reading the document")
         draft = await anyio.to_thread.run_sync(lambda: _read(data, sha256, name, request), limiter=self._readers)
         await progress(2, STEPS, f"storing {len(draft.chunks)} passages")
-        put = await self._store.put(tenant, draft, keyed=keyed)
+        put = await self._store.put(tenant, draft, keyed=keyed, origin=origin)
         await progress(STEPS, STEPS, "stored")
         return put
 

@@ -27,6 +27,8 @@ class Library:
         self._read_path = read_path
         self._rooms: tuple[Store, Ingester] | None = None
         self._opening = anyio.Lock()
+        self.opened = anyio.Event()
+        """Set once somebody has needed the documents."""
 
     def __repr__(self) -> str:
         return f"<Library in {str(self.path)!r}{'' if self._rooms else ', not opened yet'}>"
@@ -79,6 +81,7 @@ class Library:
                     store,
                     Ingester(store, max_bytes=settings.max_document_bytes, read_path=self._read_path),
                 )
+                self.opened.set()
             return self._rooms
 
 

@@ -66,4 +66,23 @@ _FIRST: Final = (
     """,
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST,)
+# What is to be told to the event log (`eventlog.outbox`).
+_SECOND: Final = (
+    """
+    CREATE TABLE outbox (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        event_id TEXT NOT NULL UNIQUE,
+        tenant TEXT NOT NULL,
+        stream TEXT NOT NULL,
+        type TEXT NOT NULL,
+        schema_version INTEGER,
+        data TEXT NOT NULL,
+        metadata TEXT NOT NULL,
+        occurred_us BIGINT NOT NULL,
+        refused TEXT
+    )
+    """,
+    "CREATE INDEX outbox_refused ON outbox (tenant, stream) WHERE refused IS NOT NULL",
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _SECOND)

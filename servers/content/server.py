@@ -3,8 +3,9 @@
 import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+import anyio.to_thread
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from kit.author import Server
@@ -13,12 +14,16 @@ from servers.content import schema
 from servers.content.library import Library
 from servers.content.roots import check_roots, read_below
 from servers.content.settings import ContentSettings
-from servers.content.values import Document, Found, Hit, Put, Request
+from servers.content.ties import Ties
+from servers.content.values import Document, Found, Hit, Origin, Put, Request
 from stoa import __version__
 from stoa.errors import BadInput
 from stoa.home import open_home
 from stoa.settings import Settings
 from stoa.tools import ToolCallers
+
+if TYPE_CHECKING:
+    from eventlog.log import EventLog
 
 __all__ = ["create"]
 
@@ -49,23 +54,31 @@ def create(settings: Settings, *, tools: ToolCallers | None = None, content: Con
 
     library = Library(open_home(settings.home) / "content.db", content, read_path=read_path)
 
+    async def tell(tenant: str, document: str, was_there: bool) -> None:
+        if was_there:
+            await server.subscriptions.resource_updated(URI.format(id=document), tenant=tenant)
+        await server.announce("resources", tenant=tenant)
+
+    ties = Ties(library, tell, open=lambda: _open_log(settings))
+
     @asynccontextmanager
     async def lifespan() -> AsyncGenerator[None]:
         try:
-            yield
+            async with ties.held():
+                yield
         finally:
             await library.close()
 
     server = Server(
         "content", version=__version__, instructions=INSTRUCTIONS, settings=settings, lifespan=lifespan, tools=tools
     )
-    _add_writing(server, library)
+    _add_writing(server, library, ties)
     _add_reading(server, library)
     _add_resources(server, library)
     return server
 
 
-def _add_writing(server: Server, library: Library) -> None:
+def _add_writing(server: Server, library: Library, ties: Ties) -> None:
     # destructive: new content under a known name replaces the older one, which is then gone.
     @server.tool(title="Ingest document", scope=WRITE, read_only=False, idempotent=True, destructive=True)
     async def ingest_document(
@@ -84,11 +97,17 @@ def _add_writing(server: Server, library: Library) -> None:
         request = Request(
             text, data_base64, path, name, media_type, title, tuple(dict.fromkeys(tags or ())), idempotency_key
         )
-        put = await (await library.ingester()).ingest(call.principal.tenant, request, progress=call.progress)
+        put = await (await library.ingester()).ingest(
+            call.principal.tenant,
+            request,
+            progress=call.progress,
+            origin=Origin(call.principal.subject, ties.source),
+        )
         for document in (put.document if put.changed else None, put.removed):
             if document is not None:
                 await call.resource_updated(_uri(document))
         if put.created or put.changed or put.removed is not None:
+            ties.wrote()
             await call.resources_changed()
         return _ingested(put)
 
@@ -96,7 +115,10 @@ def _add_writing(server: Server, library: Library) -> None:
     async def delete_document(id: schema.DocumentId) -> schema.DeletedDocument:
         """Remove a document, its text and its passages for good."""
         call = current_call()
-        document = await (await library.store()).delete(call.principal.tenant, id)
+        document = await (await library.store()).delete(
+            call.principal.tenant, id, origin=Origin(call.principal.subject, ties.source)
+        )
+        ties.wrote()
         await call.resource_updated(_uri(document))
         await call.resources_changed()
         return schema.DeletedDocument(id=document.id, title=document.title)
@@ -186,6 +208,21 @@ def _add_resources(server: Server, library: Library) -> None:
             " get_document. Cite each statement as [title, start-end]. If no hit is evidence, say that the documents"
             " do not answer the question; do not guess."
         )
+
+
+@asynccontextmanager
+async def _open_log(settings: Settings) -> "AsyncGenerator[EventLog]":
+    await anyio.to_thread.run_sync(_import)
+    from eventlog.open import open_log
+    from eventlog.schemas import TypeRegistry
+    from servers.content.events import EVENT_TYPES
+
+    async with open_log(settings, types=TypeRegistry(EVENT_TYPES)) as log:
+        yield log
+
+
+def _import() -> None:
+    import servers.content.events  # pyright: ignore[reportUnusedImport]  # noqa: F401
 
 
 def _open_search(state: object, query: str, document_id: str | None) -> tuple[list[Found], int]:

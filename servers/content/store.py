@@ -15,9 +15,11 @@ from sqlmodel import Session, col, or_, select
 
 from servers.content.chunks import Chunk
 from servers.content.database import Database
+from servers.content.events import deletion, events_of
+from servers.content.outbox import put_in
 from servers.content.search import tenant_word
 from servers.content.tables import ChunkRow, DocumentRow, IdempotencyRow, TextRow
-from servers.content.values import Document, Put
+from servers.content.values import NOBODY, Document, Origin, Put
 from stoa.clock import Clock, SystemClock
 from stoa.errors import Conflict, NotFound
 from stoa.ids import new_id
@@ -59,14 +61,16 @@ class Store:
     def __repr__(self) -> str:
         return f"<Store in {self.database!r}>"
 
-    async def put(self, tenant: str, draft: Draft, *, keyed: Keyed | None = None) -> Put:
-        """Store a document, its passages and its index in one transaction. The same bytes again change nothing."""
+    async def put(self, tenant: str, draft: Draft, *, keyed: Keyed | None = None, origin: Origin = NOBODY) -> Put:
+        """Store a document, its passages, its index and the events of it in one transaction. The same bytes again
+        change nothing."""
         now = self._clock.now()
 
         def work(session: Session) -> Put:
             if keyed is not None and (answered := _answered(session, tenant, keyed, now)) is not None:
                 return answered
             put = _put(session, tenant, draft, now)
+            put_in(session, events_of(tenant, put, origin), now)
             if keyed is not None:
                 session.connection().execute(
                     delete(IdempotencyRow).where(col(IdempotencyRow.recorded_at) < now - KEYS_KEPT)
@@ -142,8 +146,9 @@ class Store:
 
         return await self.database.read(work)
 
-    async def delete(self, tenant: str, id: str) -> Document:
+    async def delete(self, tenant: str, id: str, *, origin: Origin = NOBODY) -> Document:
         """Remove a document, its passages and its index. Raises `NotFound`."""
+        now = self._clock.now()
 
         def work(session: Session) -> Document:
             row = _by_id(session, tenant, id)
@@ -151,6 +156,7 @@ class Store:
             _forget(session, document)
             session.delete(row)
             session.flush()
+            put_in(session, [deletion(tenant, document, origin)], now)
             return document
 
         return await self.database.write(work)

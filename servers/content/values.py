@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
-__all__ = ["Document", "Found", "Hit", "Page", "Put", "Request", "Span"]
+__all__ = ["NOBODY", "Document", "Found", "Hit", "Origin", "Page", "Put", "Request", "Span"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,17 @@ class Request:
     title: str | None = None
     tags: tuple[str, ...] = ()
     idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Whose request changes something, and in which process: it stands in the event that tells of it."""
+
+    principal: str | None = None
+    source: str | None = None
+
+
+NOBODY: Final = Origin()
 
 
 @dataclass(frozen=True, slots=True)
