@@ -25,6 +25,14 @@ __all__ = [
     "POOL_USED",
     "POOL_WAITED",
     "POOL_WAITING",
+    "PROJECTION_APPLIED",
+    "PROJECTION_DEAD",
+    "PROJECTION_FAILURES",
+    "PROJECTION_HELP",
+    "PROJECTION_LAG_EVENTS",
+    "PROJECTION_LAG_SECONDS",
+    "PROJECTION_PARKED",
+    "PROJECTION_POSITION",
     "REQUESTS",
     "REQUESTS_RUNNING",
     "REQUEST_SECONDS",
@@ -80,6 +88,25 @@ POOL_HELP: Final[Mapping[str, str]] = {
     POOL_MESSAGES: "JSON-RPC messages, by server and direction (sent, received).",
 }
 """The series that a pool tells of itself, each with what it means."""
+
+PROJECTION_POSITION: Final = "stoa_projection_position"
+PROJECTION_LAG_EVENTS: Final = "stoa_projection_lag_events"
+PROJECTION_LAG_SECONDS: Final = "stoa_projection_lag_seconds"
+PROJECTION_PARKED: Final = "stoa_projection_parked_streams"
+PROJECTION_DEAD: Final = "stoa_projection_dead_letters"
+PROJECTION_APPLIED: Final = "stoa_projection_applied_total"
+PROJECTION_FAILURES: Final = "stoa_projection_failures_total"
+
+PROJECTION_HELP: Final[Mapping[str, str]] = {
+    PROJECTION_POSITION: "The position of the log up to which events are in, by projection.",
+    PROJECTION_LAG_EVENTS: "Positions between it and the end of the log, 0 when no event waits, by projection.",
+    PROJECTION_LAG_SECONDS: "How long the oldest event that waits has been in the log, by projection.",
+    PROJECTION_PARKED: "Streams that wait behind an event that failed, by projection.",
+    PROJECTION_DEAD: "Events that failed for good and wait for a person, by projection.",
+    PROJECTION_APPLIED: "Events applied by the generation that serves, by projection.",
+    PROJECTION_FAILURES: "Attempts that failed, by projection.",
+}
+"""The series that projections tell of themselves, each with what it means."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ PROJECTIONS: Final = Migration(
         # What people wish for a projection, whatever generation of it serves.
         """
         CREATE TABLE projection (
-            name TEXT PRIMARY KEY,
-            kind TEXT NOT NULL,
+            name {text} PRIMARY KEY,
+            kind {text} NOT NULL,
             is_paused {integer} NOT NULL,
             changed_us {integer} NOT NULL
         )
@@ -24,20 +24,20 @@ PROJECTIONS: Final = Migration(
         """
         CREATE TABLE projection_generation (
             pk {integer} PRIMARY KEY,
-            name TEXT NOT NULL,
+            name {text} NOT NULL,
             version {integer} NOT NULL,
-            state TEXT NOT NULL,
-            reason TEXT NOT NULL,
-            stale TEXT,
+            state {text} NOT NULL,
+            reason {text} NOT NULL,
+            stale {text},
             revision {integer} NOT NULL,
             position {integer} NOT NULL,
             checksum {bytes} NOT NULL,
-            epoch TEXT NOT NULL,
+            epoch {text} NOT NULL,
             born_position {integer} NOT NULL,
             applied {integer} NOT NULL,
             failures {integer} NOT NULL,
             is_reset {integer} NOT NULL,
-            owner TEXT,
+            owner {text},
             lease_us {integer} NOT NULL,
             created_us {integer} NOT NULL,
             updated_us {integer} NOT NULL
@@ -50,7 +50,7 @@ PROJECTIONS: Final = Migration(
         """
         CREATE TABLE projection_document (
             generation {integer} NOT NULL,
-            tenant TEXT NOT NULL,
+            tenant {text} NOT NULL,
             key {bytes} NOT NULL,
             document {bytes} NOT NULL,
             position {integer} NOT NULL,
@@ -62,14 +62,14 @@ PROJECTIONS: Final = Migration(
         """
         CREATE TABLE projection_parked (
             generation {integer} NOT NULL,
-            tenant TEXT NOT NULL,
-            stream TEXT NOT NULL,
+            tenant {text} NOT NULL,
+            stream {text} NOT NULL,
             version {integer} NOT NULL,
             position {integer} NOT NULL,
-            event_type TEXT NOT NULL,
+            event_type {text} NOT NULL,
             attempts {integer} NOT NULL,
             retry_us {integer},
-            reason TEXT NOT NULL,
+            reason {text} NOT NULL,
             first_us {integer} NOT NULL,
             last_us {integer} NOT NULL,
             PRIMARY KEY (generation, tenant, stream)

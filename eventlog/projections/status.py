@@ -10,15 +10,16 @@ __all__ = ["DeadLetter", "Found", "Purged", "Retried", "State", "Status"]
 
 State = Literal["new", "live", "catching_up", "rebuilding", "paused", "waiting", "halted", "superseded"]
 """`new`: no process has worked on it yet. `live`: at the end of the log. `rebuilding`: a new generation is being built
-while the old one serves. `waiting`: nobody works on it, or what it needs is away. `halted`: too many streams are parked.
+while the old one serves. `waiting`: nobody works on it, or what it needs is away. `halted`: too many streams parked.
 `superseded`: the tables belong to a newer version than this process knows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Of one projection. `lag_events` counts positions of the log, whether the projection wants them or not;
-    `lag_seconds` is how long the oldest event that it has not seen yet has been in the log. `rebuild_position` is how
-    far the new generation is, `rebuild_reason` why there is one (or why the present one was built)."""
+    """Of one projection. `lag_events` counts positions of the log, wanted or not, and is 0 when it wants none of them;
+    `lag_seconds` is how long the oldest event that it has not seen has been in the log.
+    `rebuild_position` is how far a new generation is, `rebuild_reason` why there is (or will be) one, `built_because`
+    why the one that serves was built, `trouble` what is in its way. Documents are counted up to 100,000."""
 
     name: str
     description: str
@@ -37,6 +38,7 @@ class Status:
     documents: int | None
     rebuild_position: int | None
     rebuild_reason: str | None
+    built_because: str | None
     trouble: str | None
     owner: str | None
     updated_at: datetime | None
@@ -60,6 +62,7 @@ class Status:
             "documents": self.documents,
             "rebuild_position": self.rebuild_position,
             "rebuild_reason": self.rebuild_reason,
+            "built_because": self.built_because,
             "trouble": self.trouble,
             "owner": self.owner,
             "updated_at": self.updated_at.isoformat() if self.updated_at else None,
@@ -68,8 +71,9 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """An event that could not be applied; its stream waits behind it. `payload` is read from the log when asked for:
-    what was erased there does not live on here. `retry_at` is None once it waits for a person."""
+    """An event that could not be applied; its stream waits behind it: `waiting` events came to it since. `payload` is
+    read from the log when asked for: what was erased there does not live on here. `retry_at` is None once it waits for
+    a person."""
 
     id: str
     projection: str
