@@ -35,7 +35,7 @@ from eventlog.reading import COLUMNS, FROM, Reading
 from eventlog.scanning import Scanning
 from eventlog.schemas import TypeRegistry
 from eventlog.sealing import SubjectKey, SubjectKeys
-from eventlog.store import Store
+from eventlog.store import Outcome, Request, Store
 from stoa.clock import Clock, SystemClock
 from stoa.errors import BadInput, NotFound, StoaError
 
@@ -65,19 +65,19 @@ class EventLog:
     ) -> None:
         self.types = types or TypeRegistry()
         self.keys = keys
-        self._store = store
+        self.store = store
         self._clock = clock or SystemClock()
         self._commits = GroupCommit(store, limits=limits)
         self._reading = Reading(store.database, self.types, keys)
         self._scanning = Scanning(store.database, self._reading)
 
     def __repr__(self) -> str:
-        return f"<EventLog {self._store!r}, {self._commits!r}>"
+        return f"<EventLog {self.store!r}, {self._commits!r}>"
 
     @property
     def database(self) -> Database:
         """For rooms of the log that keep tables beside the events."""
-        return self._store.database
+        return self.store.database
 
     async def run(self) -> None:
         """Write what is appended, until `close`. Whoever makes a log runs this in a task beside it."""
@@ -112,6 +112,10 @@ class EventLog:
         if isinstance(outcome, StoaError):
             raise outcome
         return outcome
+
+    async def append_admitted(self, requests: Sequence[Request]) -> Sequence[Outcome]:
+        """As `append`, for events that were checked and written down before: those that come back from a file."""
+        return await self._commits.append(requests)
 
     # Reading.
 
@@ -174,11 +178,11 @@ class EventLog:
         check_filter(filter)
         _check_limit(batch)
         _check_position(after)
-        return follow(self._scanning, self._store, after, filter, batch)
+        return follow(self._scanning, self.store, after, filter, batch)
 
     async def grown(self, position: int) -> None:
         """Return once the log may hold events after `position`. It may return early: read, and wait again."""
-        await self._store.grown(position)
+        await self.store.grown(position)
 
     # Telling.
 
