@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from host import cli_events
 from host.plain_help import Command, Group
 from host.session import INTERRUPTED, OK, Session
 
@@ -27,6 +28,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(cli_events.runs, name="runs", rich_help_panel="Work")
+app.add_typer(cli_events.events, name="events", rich_help_panel="Event log")
 
 Server = Annotated[str, typer.Argument(help="Name of a server, as `stoa servers` lists it.")]
 Servers = Annotated[

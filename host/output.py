@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from host.escape import visible
 from host.streams import writing
 from stoa.errors import StoaError
 
@@ -22,7 +23,9 @@ __all__ = ["Bar", "Output", "printable"]
 WIDE = 1000
 """Columns when nobody looks: a line that goes into a pipe or a file is never folded."""
 
-_UNPRINTABLE = {code: None for code in (*range(32), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+_TURNING = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
+"""Characters that turn the direction of what follows, so that it reads like something else."""
+_UNPRINTABLE = {code: None for code in (*range(32), *range(0x7F, 0xA0), *_TURNING) if chr(code) not in "\n\t"}
 
 
 def printable(text: str) -> str:
@@ -39,6 +42,11 @@ class Bar:
     def advance(self, now: str) -> None:
         for task in self._progress.task_ids:
             self._progress.update(task, advance=1, now=printable(now)[:40])
+
+    def reach(self, done: int, of: int) -> None:
+        """How far it is, where the work counts itself."""
+        for task in self._progress.task_ids:
+            self._progress.update(task, completed=done, total=of, now="")
 
 
 class Output:
@@ -59,19 +67,28 @@ class Output:
     def __repr__(self) -> str:
         return f"<Output {'JSON' if self.as_json else 'text'}>"
 
-    def document(self, value: Mapping[str, JsonValue], show: Callable[[Console], None]) -> None:
+    def document(self, value: Mapping[str, JsonValue], show: Callable[[Console], object]) -> None:
         """The command's result, once: as JSON, or as `show` prints it."""
         if self.as_json:
             self.json(value)
         else:
-            with writing():
-                show(self._out)
-                sys.stdout.flush()
+            self.text(show)
+
+    def text(self, show: Callable[[Console], object]) -> None:
+        """A part of a result that comes bit by bit, for people."""
+        with writing():
+            show(self._out)
+            sys.stdout.flush()
 
     @property
     def streams(self) -> bool:
         """Whether somebody sits in front of stdout and reads along."""
         return not self.as_json and self._out.is_terminal
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody sits in front of stderr, where progress is told."""
+        return self._err.is_terminal
 
     def piece(self, text: str) -> None:
         """A part of a text that is still coming."""
@@ -81,7 +98,7 @@ class Output:
 
     def json(self, value: Mapping[str, JsonValue]) -> None:
         with writing():
-            sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+            sys.stdout.write(visible(json.dumps(value, ensure_ascii=False, indent=2)) + "\n")
             sys.stdout.flush()
 
     def note(self, text: str) -> None:

@@ -20,7 +20,19 @@ if TYPE_CHECKING:  # showing needs no more than their names, and some of them ar
     from host.doctor import Check
     from host.ingest import Failed, Report
 
-__all__ = ["addresses", "answer", "checks", "ingested", "result", "table", "tools"]
+__all__ = [
+    "addresses",
+    "answer",
+    "answered",
+    "checks",
+    "indented",
+    "ingested",
+    "result",
+    "rule",
+    "step",
+    "table",
+    "tools",
+]
 
 MOST_FAILURES_SHOWN = 20
 LEAST_LAST_COLUMN = 24
@@ -63,12 +75,12 @@ def _stacked(console: Console, heads: Sequence[str], rows: Sequence[Sequence[Tex
     for row in rows:
         if not heads:
             console.print(Text("  ").join(row[:-1]))
-            _indented(console, row[-1], 2)
+            indented(console, row[-1], 2)
             continue
         console.print(Text.assemble((row[0].plain, "bold")))
         for head, cell in zip(heads[1:], row[1:], strict=True):
             if cell.plain:
-                _indented(console, Text(": ").join((Text(head), cell)) if head else cell, 2)
+                indented(console, Text(": ").join((Text(head), cell)) if head else cell, 2)
 
 
 def tools(console: Console, found: Iterable[tuple[str, str, str, bool]]) -> None:
@@ -77,23 +89,33 @@ def tools(console: Console, found: Iterable[tuple[str, str, str, bool]]) -> None
         head = Text.assemble((name, "bold"), "  ", (printable(arguments), "cyan"))
         if console.is_terminal and head.cell_len > console.width:
             console.print(Text(name, style="bold"), soft_wrap=True)
-            _indented(console, Text(printable(arguments), style="cyan"), 4)
+            indented(console, Text(printable(arguments), style="cyan"), 4)
         else:
             console.print(head, soft_wrap=True)
         mark = "" if read_only else "(may change things) "
-        _indented(console, Text.assemble((mark, "yellow"), printable(description)), 4)
+        indented(console, Text.assemble((mark, "yellow"), printable(description)), 4)
 
 
-def answer(console: Console, given: Answer, record: str | None, *, is_told: bool = False) -> None:
-    """`is_told`: the text stands on the screen already."""
+def answer(console: Console, given: Answer, again: str | None, *, is_told: bool = False) -> None:
+    """`again` is the command that shows the run again; `is_told`: the text stands on the screen already."""
+    answered(console, given, is_told=is_told)
+    rule(console)
+    console.print(Text(printable(given.note), style="yellow"), soft_wrap=True)
+    for each in given.steps:
+        console.print(step(each), soft_wrap=True)
+    console.print(Text.assemble("run ", (given.run_id, "bold"), (f"  {again}" if again else "", "dim")), soft_wrap=True)
+
+
+def answered(console: Console, given: Answer, *, is_told: bool = False) -> None:
+    """The task, the text, its sources, and what is left to the person."""
     if not is_told:
         console.print(Text(_heading(printable(given.task)), style="bold"))
         console.print()
     for kind, lines in _pieces("" if is_told else printable(given.text)):
         if kind == "code":
-            _indented(console, Text(lines, style="cyan"), 6)
+            indented(console, Text(lines, style="cyan"), 6)
         else:
-            _indented(console, _with_marks(lines), 2)
+            indented(console, _with_marks(lines), 2)
         console.print()
     if given.citations:
         console.print(Text("Sources", style="bold"))
@@ -110,13 +132,6 @@ def answer(console: Console, given: Answer, record: str | None, *, is_told: bool
             missing = f" Still to be filled in: {', '.join(proposal.missing)}." if proposal.missing else ""
             console.print(Text(f"    {proposal.why}{missing}", style="dim"), soft_wrap=True)
         console.print()
-    console.print(Rule(style="dim") if console.is_terminal else Text("---"))
-    console.print(Text(printable(given.note), style="yellow"), soft_wrap=True)
-    for step in given.steps:
-        console.print(_step(step), soft_wrap=True)
-    console.print(
-        Text.assemble("run ", (given.run_id, "bold"), (f"  {record}" if record else "", "dim")), soft_wrap=True
-    )
 
 
 def checks(console: Console, found: "Iterable[Check]") -> None:
@@ -173,7 +188,11 @@ def _heading(task: str) -> str:
     return f"{head or task[: LONGEST_HEADING - 2]} …"
 
 
-def _indented(console: Console, text: Text, by: int) -> None:
+def rule(console: Console) -> None:
+    console.print(Rule(style="dim") if console.is_terminal else Text("---"))
+
+
+def indented(console: Console, text: Text, by: int) -> None:
     """Folded under its indent on a terminal; in a pipe, as many lines as the text has."""
     if console.is_terminal:
         console.print(Padding(text, (0, 0, 0, by)))
@@ -182,15 +201,16 @@ def _indented(console: Console, text: Text, by: int) -> None:
         console.print(Text(f"{' ' * by}{line}".rstrip()), soft_wrap=True)
 
 
-def _step(step: Step) -> Text:
-    arguments = "  ".join(f"{name}={_short(value)}" for name, value in step.arguments.items())
-    outcome = f"failed: {step.summary}" if step.is_error else step.summary
+def step(done: Step) -> Text:
+    """A tool call in a line."""
+    arguments = "  ".join(f"{name}={_short(value)}" for name, value in done.arguments.items())
+    outcome = f"failed: {done.summary}" if done.is_error else done.summary
     return Text.assemble(
         "called ",
-        (str(step.ref), "bold"),
-        f" on {step.replica} in {step.latency_seconds * 1000:.0f} ms",
+        (printable(str(done.ref)), "bold"),
+        f" on {printable(done.replica)} in {done.latency_seconds * 1000:.0f} ms",
         (f"  {printable(arguments)}" if arguments else "", "dim"),
-        (f"  {printable(outcome)}", "red" if step.is_error else "dim"),
+        (f"  {printable(outcome)}", "red" if done.is_error else "dim"),
     )
 
 

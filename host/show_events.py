@@ -40,13 +40,15 @@ def event(console: Console, told: Event, *, full: bool = False, with_tenant: boo
         console.print(first)
     else:
         console.print(Text.assemble((number, "dim"), "  ", what, "  ", (version, "dim")), overflow="fold")
-        console.print(Padding(Text.assemble(whose, "  ", (at, "dim"), overflow="fold"), (0, 0, 0, INDENT)))
+        console.print(
+            Padding(Text.assemble(whose, "  ", (at, "dim"), overflow="fold"), (0, 0, 0, INDENT), expand=False)
+        )
     if full:
         _in_full(console, told)
     elif told.is_erased:
-        console.print(Padding(Text("(erased)", style="italic yellow"), (0, 0, 0, INDENT)))
+        console.print(Padding(Text("(erased)", style="italic yellow"), (0, 0, 0, INDENT), expand=False))
     elif told.data:
-        console.print(Padding(Text(in_short(told.data), overflow="fold"), (0, 0, 0, INDENT)))
+        console.print(Padding(Text(in_short(told.data), overflow="fold"), (0, 0, 0, INDENT), expand=False))
 
 
 def _in_full(console: Console, told: Event) -> None:
@@ -64,10 +66,10 @@ def _in_full(console: Console, told: Event) -> None:
         rows.append(("tags", ", ".join(meta.tags)))
     rows += [("schema", f"version {told.schema_version}"), ("checksum", told.checksum.hex())]
     for name, value in rows:
-        line = Text.assemble((f"{name:<14}", "dim"), visible(value), overflow="fold")
-        console.print(Padding(line, (0, 0, 0, INDENT)))
+        line = Text.assemble((f"{name:<16}", "dim"), visible(value), overflow="fold")
+        console.print(Padding(line, (0, 0, 0, INDENT), expand=False))
     if told.is_erased:
-        console.print(Padding(Text("(erased)", style="italic yellow"), (0, 0, 0, INDENT)))
+        console.print(Padding(Text("(erased)", style="italic yellow"), (0, 0, 0, INDENT), expand=False))
     else:
         document(console, dict(told.data), indent=INDENT)
 
@@ -84,7 +86,7 @@ def document(console: Console, value: object, *, indent: int = 0) -> None:
     """JSON for reading: folded under its indent on a terminal, as it is in a pipe."""
     text = in_json(value)
     if console.is_terminal:
-        console.print(Padding(Text(text, overflow="fold"), (0, 0, 0, indent)))
+        console.print(Padding(Text(text, overflow="fold"), (0, 0, 0, indent), expand=False))
     else:
         console.print(Text(text), soft_wrap=True)
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -11,7 +12,15 @@ from pydantic import JsonValue
 from rich.console import Console
 
 from host import show
-from host.app import ALL_TOGETHER_PORT, DEFAULT_PORTS, Workspace, default_home, installed_servers, open_workspace
+from host.app import (
+    ALL_TOGETHER_PORT,
+    DEFAULT_PORTS,
+    Workspace,
+    default_home,
+    installed_servers,
+    load_settings,
+    open_workspace,
+)
 from host.arguments import check, from_json, from_words, skeleton
 from host.commands.details import Details, as_json, look_closely, show_details
 from host.doctor import examine
@@ -159,11 +168,15 @@ def examine_all(config: Path | None, output: Output) -> int:
         found, home, groups = work.source, work.settings.home, work.groups
     except StoaError as error:
         found, home = error, default_home(os.environ)
+    from host.doctor_log import event_log  # the database's library, which no other command here needs
+
     servers = installed_servers()
     ports = {name: DEFAULT_PORTS[name] for name in servers if name in DEFAULT_PORTS}
     ports["stoa up"] = ALL_TOGETHER_PORT
     with output.working("looking around"):
         checks = list(examine(home=home, environ=os.environ, servers=servers, config=found, ports=ports, groups=groups))
+        with suppress(StoaError):  # what is wrong with the settings stands under Configuration
+            checks.insert(2, event_log(load_settings(os.environ)))
     bad = [check for check in checks if check.verdict == "bad"]
     output.document(
         {

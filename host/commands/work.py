@@ -3,20 +3,24 @@
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import cast
+from functools import partial
 
 import anyio
-from pydantic import JsonValue
 
-from host import show, transcript
+from host import show
 from host.answer import Answer, Step
 from host.app import Workspace
+from host.events import metadata, stream_of
 from host.llm.choose import Choice, choose
+from host.log import open_for_runs
 from host.output import Output
+from host.record import as_json, secrets_of
+from host.recorder import Recorder, recording
 from host.run import run
 from host.session import OK, TOOL_FAILED
 from stoa.clock import SystemClock
 from stoa.errors import StoaError
+from stoa.ids import new_id
 from stoa.principal import LOCAL
 
 __all__ = ["run_task"]
@@ -27,13 +31,11 @@ def run_task(
 ) -> int:
     """Found or not, an answer is an answer (exit code 0); 1 when the planner's calls all failed.
 
-    The record is written before anything is printed.
+    Each step goes into the log as it is done, and the last one before anything is printed.
     """
     for server in servers:
         work.group(server)
     choice = choose(model, os.environ)
-    clock = SystemClock()
-    started = clock.now()
     told: list[str] = []
     try:
         with ExitStack() as waiting:
@@ -45,23 +47,18 @@ def run_task(
                 told.append(piece)
                 output.piece(piece)
 
-            answer = anyio.run(
+            answer, trouble = anyio.run(
                 _run, work, output, task, servers, choice, allow_writes, on_text if output.streams else None
             )
     finally:
         if told:
             output.piece("\n\n")
-    values = transcript.record(
-        answer, started_at=started, finished_at=clock.now(), secrets=transcript.secrets_of(work.environ)
-    )
-    try:
-        path: str | None = str(transcript.write(values, home=work.settings.home, run_id=answer.run_id))
-    except StoaError as error:  # the answer is worth more than its record
-        output.note(str(error))
-        path = None
+    if trouble is not None:  # the answer is worth more than its record
+        output.note(f"The run is not, or not wholly, in the event log. {' '.join(str(trouble).split())}")
+    again = f"stoa runs show {answer.run_id}" if trouble is None else None
     is_told = bool(told) and "".join(told).strip().endswith(answer.text.strip())
-    document = {**transcript.as_json(answer), "record": cast("JsonValue", path)}
-    output.document(document, lambda console: show.answer(console, answer, path, is_told=is_told))
+    document = {**as_json(answer), "is_recorded": trouble is None}
+    output.document(document, lambda console: show.answer(console, answer, again, is_told=is_told))
     failed = answer.model is None and answer.steps and all(step.is_error for step in answer.steps)
     return TOOL_FAILED if failed else OK
 
@@ -74,25 +71,51 @@ async def _run(
     choice: Choice,
     allow_writes: bool,
     on_text: Callable[[str], None] | None,
-) -> Answer:
+) -> tuple[Answer, StoaError | None]:
+    """The answer, and what kept the log from taking all of it."""
+    run_id = new_id()
+    recorder = Recorder(
+        stream_of(LOCAL, run_id),
+        metadata(LOCAL, run_id),
+        secrets=secrets_of(work.environ),
+        clock=SystemClock(),
+    )
+
     def on_step(step: Step) -> None:
+        recorder.tool_called(step)
         if output.verbose:
             output.note(f"called {step.ref} on {step.replica}: {step.summary}")
 
-    async with work.pool() as pool:
-        if choice.model is None:
-            return await run(task, pool=pool, principal=LOCAL, servers=servers, trusted=work.trusted, on_step=on_step)
-        # Two seconds of imports, so only now.
-        from host.llm.agent import run as run_model
+    label = None if choice.model is None else choice.model.label
+    async with recording(recorder, partial(open_for_runs, work.settings)):
+        recorder.started(run_id=run_id, task=task, model=label, servers=servers, allow_writes=allow_writes)
+        async with work.pool() as pool:
+            if choice.model is None:
+                answer = await run(
+                    task,
+                    pool=pool,
+                    principal=LOCAL,
+                    servers=servers,
+                    trusted=work.trusted,
+                    on_step=on_step,
+                    run_id=run_id,
+                )
+            else:
+                # Two seconds of imports, so only now.
+                from host.llm.agent import run as run_model
 
-        return await run_model(
-            task,
-            choice=choice.model,
-            pool=pool,
-            principal=LOCAL,
-            servers=servers,
-            trusted=work.trusted,
-            on_step=on_step,
-            on_text=on_text,
-            allow_writes=allow_writes,
-        )
+                answer = await run_model(
+                    task,
+                    choice=choice.model,
+                    pool=pool,
+                    principal=LOCAL,
+                    servers=servers,
+                    trusted=work.trusted,
+                    on_step=on_step,
+                    on_text=on_text,
+                    on_answer=recorder.model_answered,
+                    allow_writes=allow_writes,
+                    run_id=run_id,
+                )
+            recorder.finished(answer)
+    return answer, recorder.trouble

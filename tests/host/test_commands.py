@@ -116,7 +116,7 @@ def test_a_wrong_call_is_refused_before_anything_is_sent(
     assert shelf.calls == []
 
 
-def test_a_run_prints_the_answer_its_sources_who_served_it_and_the_record(
+def test_a_run_prints_the_answer_its_sources_who_served_it_and_how_to_see_it_again(
     home: Path, text: Output, capsys: Capture
 ) -> None:
     work = workspace(home, Shelf(home).group())
@@ -126,9 +126,8 @@ def test_a_run_prints_the_answer_its_sources_who_served_it_and_the_record(
     assert "[1] Locks  t1.md, characters 0 to" in out
     assert "no model configured: extractive answer" in out
     assert re.search(r"called shelf\.find_texts on shelf-0 in \d+ ms", out)
-    (record,) = (home / "runs").iterdir()
-    assert f"run {record.stem}  {record}" in out
-    assert json.loads(record.read_text("utf-8"))["run_id"] == record.stem
+    run_id = re.findall(r"^run (\w+)  stoa runs show (\w+)$", out, re.MULTILINE)[0]
+    assert run_id[0] == run_id[1]
 
 
 def test_a_long_task_is_repeated_in_short(home: Path, text: Output, capsys: Capture) -> None:
@@ -145,7 +144,8 @@ def test_a_run_in_json_is_the_whole_answer(home: Path, as_json: Output, capsys: 
     assert run_task(work, as_json, "How do I lock a file?", (), "planner", allow_writes=False) == OK
     found = document(capsys)
     assert (found["found"], found["model"], found["citations"][0]["title"]) == (True, None, "Locks")
-    assert Path(found["record"]).is_file()
+    assert found["is_recorded"] is True
+    assert len(found["run_id"]) == 26
 
 
 def test_a_run_that_finds_nothing_is_no_failure_and_one_whose_calls_fail_is(

@@ -72,8 +72,8 @@ def test_documents_go_in_and_a_cited_answer_comes_out(here: Path, home: Path) ->
     found = answered("run", "How do I lock a file?", "--planner", cwd=here)
     assert [each["title"] for each in found["citations"]] == ["Locks"]
     assert "acquire()" in found["text"]
-    assert json.loads(Path(found["record"]).read_text("utf-8"))["run_id"] == found["run_id"]
-    assert Path(found["record"]).stat().st_mode & 0o777 == 0o600
+    assert answered("runs", "show", found["run_id"], cwd=here)["text"] == found["text"]
+    assert (home / "events.db").stat().st_mode & 0o777 == 0o600
     assert answered("run", "Who won the football world cup?", "--planner", cwd=here)["found"] is False
 
 

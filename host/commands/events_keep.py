@@ -1,0 +1,227 @@
+"""`stoa events verify`, `truncate`, `erase`, `subjects`, `export`, `import`: what keeps the log, and what leaves it."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import cast
+
+import anyio
+from pydantic import JsonValue
+from rich.console import Console
+from rich.text import Text
+
+from eventlog.backup.exporting import Exported, export_events
+from eventlog.backup.importing import Imported, import_events
+from eventlog.event import Event, StreamId, StreamInfo
+from eventlog.keeping.erase import Erased
+from eventlog.keeping.erase import erase as erase_events
+from eventlog.keeping.truncate import Truncated, truncate_before
+from eventlog.keeping.verify import Problem, Report
+from eventlog.keeping.verify import verify as verify_log
+from eventlog.names import check_tenant
+from eventlog.subjects.erase import Forgotten, erase_subject
+from eventlog.subjects.export import export_subject
+from host import show_events
+from host.commands.events import Which
+from host.consent import agree
+from host.escape import visible
+from host.log import open_whole
+from host.output import Output
+from host.progress import progress
+from host.session import OK, TOOL_FAILED
+from stoa.settings import Settings
+
+__all__ = ["erase", "erase_person", "export_person", "export_to", "import_from", "truncate", "verify"]
+
+MOST_PROBLEMS_SHOWN = 20
+
+
+def verify(settings: Settings, output: Output, *, tenant: str | None, after: int) -> int:
+    """Exit code 1 when the log is not as it was written."""
+    if tenant is not None:
+        check_tenant(tenant)
+
+    async def ask() -> Report:
+        async with open_whole(settings) as log:
+            return await verify_log(log, tenant=tenant, after=after, on_progress=on_progress)
+
+    with progress(output, "verifying") as on_progress:
+        report = anyio.run(ask)
+    output.document({**_json(report), "is_sound": report.is_sound}, lambda console: _show_report(console, report))
+    return OK if report.is_sound else TOOL_FAILED
+
+
+def _show_report(console: Console, report: Report) -> None:
+    for problem in report.problems[:MOST_PROBLEMS_SHOWN]:
+        console.print(_problem(problem), soft_wrap=True)
+    if len(report.problems) > MOST_PROBLEMS_SHOWN or report.is_cut:
+        more = "there are more than could be listed" if report.is_cut else "--json lists all"
+        console.print(Text(f"  … {len(report.problems):,} in all; {more}."))
+    gone = [
+        f"{number:,} {what}" for what, number in (("erased", report.erased), ("truncated", report.truncated)) if number
+    ]
+    seen = f"{_count(report.events, 'event')} of {_count(report.streams, 'stream')}"
+    seen += f", beside {' and '.join(gone)}" if gone else ""
+    if report.is_sound:
+        console.print(
+            Text.assemble(("sound  ", "bold green"), f"{seen}, up to position {report.position:,}."), soft_wrap=True
+        )
+    else:
+        found = _count(len(report.problems), "problem")
+        console.print(
+            Text.assemble(("not sound  ", "bold red"), f"{found} in {seen}, up to position {report.position:,}."),
+            soft_wrap=True,
+        )
+
+
+def _problem(told: Problem) -> Text:
+    where = [f"@{told.position}"] if told.position is not None else []
+    where += [visible(told.stream)] if told.stream is not None else []
+    where += [f"v{told.version}"] if told.version is not None else []
+    return Text.assemble(("  ".join(where) or "log", "bold"), "  ", (visible(told.what), "red"))
+
+
+def truncate(settings: Settings, output: Output, stream: StreamId, *, before: int, yes: bool) -> int:
+    _agree_to(settings, output, stream, f"Events before version {before:,}", "removed", yes=yes)
+
+    async def ask() -> Truncated:
+        async with open_whole(settings) as log:
+            return await truncate_before(log, stream, before, on_progress=on_progress)
+
+    with progress(output, "truncating") as on_progress:
+        done = anyio.run(ask)
+    said = f"{_count(done.events, 'event')} removed; {visible(stream.name)} begins with version {done.first_version:,}."
+    output.document(
+        {"stream": stream.name, "tenant": stream.tenant, "events": done.events, "first_version": done.first_version},
+        lambda console: console.print(Text(said), soft_wrap=True),
+    )
+    return OK
+
+
+def erase(settings: Settings, output: Output, stream: StreamId, *, versions: Sequence[int], yes: bool) -> int:
+    which = f"version {', '.join(map(str, versions))}" if versions else "all events"
+    _agree_to(settings, output, stream, f"Data and metadata of {which}", "erased", yes=yes)
+
+    async def ask() -> Erased:
+        async with open_whole(settings) as log:
+            return await erase_events(log, stream, versions or None)
+
+    done = anyio.run(ask)
+    output.document(
+        {
+            "stream": stream.name,
+            "tenant": stream.tenant,
+            "events": done.events,
+            "already": done.already,
+            "snapshots": done.snapshots,
+        },
+        lambda console: console.print(Text(_erased(done)), soft_wrap=True),
+    )
+    return OK
+
+
+def _erased(done: Erased) -> str:
+    already = f", {done.already:,} were already" if done.already else ""
+    snapshots = f", and {_count(done.snapshots, 'snapshot')}" if done.snapshots else ""
+    return f"{_count(done.events, 'event')} of {visible(done.stream.name)} erased{already}{snapshots}."
+
+
+def _agree_to(settings: Settings, output: Output, stream: StreamId, what: str, done: str, *, yes: bool) -> None:
+    """Nobody is asked about a stream that there is not."""
+
+    async def ask() -> StreamInfo:
+        async with open_whole(settings) as log:
+            return await log.stream_info(stream)
+
+    if not yes:
+        info = anyio.run(ask)
+        name = f"{visible(stream.name)} (version {info.version:,}, tenant {visible(stream.tenant)})"
+        agree(output, f"{what} of {name} will be {done}.", yes=yes)
+
+
+def export_person(settings: Settings, output: Output, name: str, tenant: str, *, full: bool) -> int:
+    check_tenant(tenant)
+
+    async def ask() -> Sequence[Event]:
+        async with open_whole(settings) as log:
+            return [event async for page in export_subject(log, tenant, name) for event in page]
+
+    with output.working("looking for events"):
+        found = anyio.run(ask)
+    output.document(
+        {"subject": name, "tenant": tenant, "events": [each.as_json() for each in found]},
+        lambda console: show_events.events(console, found, full=full),
+    )
+    if not found:
+        output.note("The log holds no readable event about that person.")
+    return OK
+
+
+def erase_person(settings: Settings, output: Output, name: str, tenant: str, *, yes: bool) -> int:
+    check_tenant(tenant)
+    agree(output, f"All that the log holds about {visible(name)} will be erased.", yes=yes)
+
+    async def ask() -> Forgotten:
+        async with open_whole(settings) as log:
+            return await erase_subject(log, tenant, name, on_progress=on_progress)
+
+    with progress(output, "erasing") as on_progress:
+        done = anyio.run(ask)
+    said = f"{_count(done.events, 'event')} of {_count(done.streams, 'stream')} erased"
+    said += ", and the key." if done.had_key else "; there was no key: nobody of that name is known, or not any more."
+    output.document(
+        {"subject": name, "tenant": tenant, **_json(done)}, lambda console: console.print(Text(said), soft_wrap=True)
+    )
+    return OK
+
+
+def export_to(settings: Settings, output: Output, file: Path, which: Which) -> int:
+    wanted = which.filter
+
+    async def ask() -> Exported:
+        async with open_whole(settings) as log:
+            return await export_events(log, file, filter=wanted, on_progress=on_progress)
+
+    with progress(output, "exporting") as on_progress:
+        done = anyio.run(ask)
+    before = f", {done.resumed_at:,} of them were there already" if done.resumed_at else ""
+    output.document(
+        {"file": str(file), **_json(done)},
+        lambda console: console.print(
+            Text.assemble(
+                f"{_count(done.events, 'event')} in {file}{before}, up to position {done.position:,}.",
+                (f"  checksum {done.checksum}", "dim"),
+            ),
+            soft_wrap=True,
+        ),
+    )
+    return OK
+
+
+def import_from(settings: Settings, output: Output, file: Path, tenant: str | None) -> int:
+    if tenant is not None:
+        check_tenant(tenant)
+
+    async def ask() -> Imported:
+        async with open_whole(settings) as log:
+            return await import_events(log, file, tenant=tenant, on_progress=on_progress)
+
+    with progress(output, "importing") as on_progress:
+        done = anyio.run(ask)
+    already = f", {done.already:,} were there already" if done.already else ""
+    output.document(
+        {"file": str(file), **_json(done)},
+        lambda console: console.print(
+            Text(f"{_count(done.events, 'event')} of {_count(done.streams, 'stream')} imported{already}."),
+            soft_wrap=True,
+        ),
+    )
+    return OK
+
+
+def _json(told: Report | Forgotten | Exported | Imported) -> dict[str, JsonValue]:
+    return cast("dict[str, JsonValue]", {**asdict(told)})
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
