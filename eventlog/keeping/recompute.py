@@ -107,8 +107,8 @@ class Recomputing:
             self.streams.clear()
         found: dict[int, StoredRow] = {}
         for row in rows:
-            if row[1] not in self.streams:
-                found.setdefault(row[1], row)
+            if row[1] not in self.streams and row[1] not in found:
+                found[row[1]] = StoredRow(*row)
         return found
 
     def unknown_types(self, rows: Sequence[StoredRow]) -> Collection[int]:

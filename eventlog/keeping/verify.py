@@ -4,7 +4,7 @@ The log is read in the order of positions, in pages of bounded size, while other
 is one SELECT over what is kept and what was truncated, so a row that moves from one to the other is always seen.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -178,7 +178,7 @@ async def _look_up(database: Database, state: Recomputing, rows: Sequence[Stored
     """What has to be known before a page can be checked: names of types and streams, and where the streams are."""
     for page in _pages(state.unknown_types(rows)):
         types = await database.fetch(f"SELECT pk, name FROM event_type WHERE pk IN ({_marks(len(page))})", *page)  # noqa: S608 - marks only
-        state.types |= cast(Mapping[int, str], dict(types))
+        state.types.update(cast(Sequence[tuple[int, str]], types))
     first = state.unknown(rows)
     for page in _pages(first):
         streams = await database.fetch(
