@@ -1,13 +1,12 @@
 """Reading and small writes in PostgreSQL, as `eventlog.database` asks for them."""
 
-import random
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple, final
 
 import anyio
 
 from eventlog.database import Row, Statement, Value
-from eventlog.postgres.sessions import AWAY_SECONDS, Sessions, patiently
+from eventlog.postgres.sessions import Sessions
 from eventlog.postgres.wire import Away, CommitUnknown, Session
 from stoa.errors import Conflict, OutcomeUnknown, Unavailable
 
@@ -27,9 +26,8 @@ class _Transaction(NamedTuple):
 
 @final
 class PostgresDatabase:
-    def __init__(self, sessions: Sessions, *, rng: random.Random) -> None:
+    def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
-        self._rng = rng
 
     def __repr__(self) -> str:
         return f"<PostgresDatabase {self._sessions.address}>"
@@ -43,7 +41,7 @@ class PostgresDatabase:
             async with self._sessions.session() as session:
                 return await session.fetch(sql, *values)
 
-        return await patiently(attempt, rng=self._rng)
+        return await self._sessions.patiently(attempt)
 
     async def write(self, *statements: Statement) -> None:
         """As `Database.write`. Raises `OutcomeUnknown` in the one case that is left: the connection broke during
@@ -62,11 +60,11 @@ class PostgresDatabase:
                 if not await self._was_committed(doubt):
                     raise Away(error.message, retry_after=error.retry_after) from error
 
-        await patiently(attempt, rng=self._rng)
+        await self._sessions.patiently(attempt)
 
     async def _was_committed(self, doubt: _Transaction) -> bool:
         """Ask the server what became of a transaction. Its process may not know yet that we are gone: it is ended."""
-        deadline = anyio.current_time() + AWAY_SECONDS
+        deadline = anyio.current_time() + self._sessions.away_seconds
 
         async def ask() -> str:
             async with self._sessions.session() as session:
@@ -79,7 +77,7 @@ class PostgresDatabase:
                 return str(status)
 
         try:
-            while (status := await patiently(ask, rng=self._rng)) == "in progress":
+            while (status := await self._sessions.patiently(ask)) == "in progress":
                 if anyio.current_time() > deadline:
                     break
                 await anyio.sleep(_LOOK_SECONDS)

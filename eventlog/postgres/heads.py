@@ -57,10 +57,9 @@ class Heads:
         self._position = found.end.position
         return Found(found.end, self._streams, found.has_truncated)
 
-    def wrote(self, written: Written, tenants: Mapping[int, str]) -> None:
-        """After the commit; `tenants` are the names of those that were written for."""
-        for head in (*written.created, *written.changed):
-            self._streams[StreamId(tenants[head.tenant], head.name)] = head
+    def wrote(self, written: Written) -> None:
+        """After the commit."""
+        self._streams.update(written.heads)
         self._position = written.end.position
 
     async def _look(self, wanted: Collection[StreamId], numbers: Mapping[str, int]) -> Found:

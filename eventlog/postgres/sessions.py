@@ -15,7 +15,7 @@ from eventlog.postgres.wire import Away, Contended, Session, connect
 from stoa.errors import Unavailable
 from stoa.resilience.backoff import Backoff
 
-__all__ = ["AWAY_SECONDS", "MAX_SESSIONS", "Sessions", "patiently"]
+__all__ = ["AWAY_SECONDS", "MAX_SESSIONS", "Sessions"]
 
 MAX_SESSIONS: Final = 4
 AWAY_SECONDS: Final = 5.0
@@ -28,26 +28,14 @@ _BACKOFF: Final = Backoff(first_seconds=0.05, most_seconds=1.0, floor_seconds=0.
 T = TypeVar("T")
 
 
-async def patiently(attempt: Callable[[], Awaitable[T]], *, rng: random.Random, seconds: float = AWAY_SECONDS) -> T:
-    """Its answer; tried again while the server is away or undoes what we do for the sake of others. Only for what is
-    known to have had no effect when it fails so. In the end the last error goes to the caller."""
-    deadline = anyio.current_time() + seconds
-    failures = 0
-    while True:
-        try:
-            return await attempt()
-        except (Away, Contended):
-            failures += 1
-            pause = _BACKOFF.delay(failures, rng)
-            if anyio.current_time() + pause > deadline:
-                raise
-        await anyio.sleep(pause)
-
-
 @final
 class Sessions:
-    def __init__(self, address: Address, *, most: int = MAX_SESSIONS) -> None:
+    def __init__(
+        self, address: Address, *, rng: random.Random, most: int = MAX_SESSIONS, away_seconds: float = AWAY_SECONDS
+    ) -> None:
         self.address = address
+        self.away_seconds = away_seconds
+        self._rng = rng
         self._most = most
         self._places = anyio.Semaphore(most)
         self._idle: list[Session] = []  # the one used last is used first
@@ -78,6 +66,21 @@ class Sessions:
                     self._idle.append(session)
         finally:
             self._places.release()
+
+    async def patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Its answer; tried again for a while when the server is away, or undoes what we do for the sake of others.
+        Only for what is known to have had no effect when it fails so. In the end its last error is raised."""
+        deadline = anyio.current_time() + self.away_seconds
+        failures = 0
+        while True:
+            try:
+                return await attempt()
+            except (Away, Contended):
+                failures += 1
+                pause = _BACKOFF.delay(failures, self._rng)
+                if anyio.current_time() + pause > deadline:
+                    raise
+            await anyio.sleep(pause)
 
     async def aclose(self) -> None:
         self._is_closed = True

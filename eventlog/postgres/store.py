@@ -20,6 +20,7 @@ from typing import Any, Final, cast, final
 
 import anyio
 
+from eventlog.conflict import WrongVersion
 from eventlog.decide import EVENT_COLUMNS, Known, StreamRow, place, write_down
 from eventlog.event import Appended, StreamId, microseconds
 from eventlog.migrations.all import MIGRATIONS
@@ -30,11 +31,12 @@ from eventlog.postgres.growth import Growth, listen
 from eventlog.postgres.heads import Heads
 from eventlog.postgres.migrating import check_server, migrate
 from eventlog.postgres.names import NumberedNames
-from eventlog.postgres.sessions import Sessions, patiently
+from eventlog.postgres.sessions import AWAY_SECONDS, Sessions
 from eventlog.postgres.wire import CommitUnknown, Duplicate, Session, connect
 from eventlog.store import Outcome, Request
 from stoa.clock import Clock
 from stoa.errors import Fault, OutcomeUnknown, StoaError
+from stoa.tasks import beside
 
 __all__ = ["PostgresStore", "open_postgres"]
 
@@ -75,7 +77,12 @@ _log: Final = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def open_postgres(
-    url: str, *, clock: Clock, rng: random.Random | None = None, migrations: Sequence[Migration] = MIGRATIONS
+    url: str,
+    *,
+    clock: Clock,
+    rng: random.Random | None = None,
+    migrations: Sequence[Migration] = MIGRATIONS,
+    away_seconds: float = AWAY_SECONDS,
 ) -> AsyncGenerator["PostgresStore"]:
     """A log in the PostgreSQL at `url`, with its tables made or brought up to date.
 
@@ -84,7 +91,7 @@ async def open_postgres(
     """
     address = Address.parse(url)
     rng = rng or random.Random()  # noqa: S311 - spreads waits, keeps no secret
-    sessions = Sessions(address)
+    sessions = Sessions(address, rng=rng, away_seconds=away_seconds)
 
     async def prepare() -> None:
         async with sessions.session() as session:
@@ -99,10 +106,10 @@ async def open_postgres(
             )
 
     try:
-        await patiently(prepare, rng=rng)
+        await sessions.patiently(prepare)
         growth = Growth()
-        store = PostgresStore(PostgresDatabase(sessions, rng=rng), address, growth, clock=clock, rng=rng)
-        async with anyio.create_task_group() as tasks:
+        store = PostgresStore(sessions, growth, clock=clock)
+        async with beside() as tasks:
             tasks.start_soon(partial(listen, growth, address, rng=rng))
             try:
                 yield store
@@ -117,14 +124,11 @@ async def open_postgres(
 
 @final
 class PostgresStore:
-    def __init__(
-        self, database: PostgresDatabase, address: Address, growth: Growth, *, clock: Clock, rng: random.Random
-    ) -> None:
-        self._database = database
-        self._address = address
+    def __init__(self, sessions: Sessions, growth: Growth, *, clock: Clock) -> None:
+        self._sessions = sessions
+        self._database = PostgresDatabase(sessions)
         self._growth = growth
         self._clock = clock
-        self._rng = rng
         self._writer: tuple[Session, Heads] | None = None
         self._tenants = NumberedNames("tenant")
         self._types = NumberedNames("event_type")
@@ -132,7 +136,7 @@ class PostgresStore:
         self._placed: Sequence[Outcome] = ()  # by the newest attempt
 
     def __repr__(self) -> str:
-        return f"<PostgresStore {self._address}, heard up to {self._growth.position}>"
+        return f"<PostgresStore {self._sessions.address}, heard up to {self._growth.position}>"
 
     @property
     def database(self) -> PostgresDatabase:
@@ -166,7 +170,7 @@ class PostgresStore:
                 raise Fault("PostgreSQL has an event of the same id or version that was not found.") from error
 
         try:
-            outcomes = await patiently(attempt, rng=self._rng)
+            outcomes = await self._sessions.patiently(attempt)
         except StoaError as error:
             if not doubt:
                 raise
@@ -187,11 +191,17 @@ class PostgresStore:
                 known = await _looked_up(session, requests, streams)
             placed = place(requests, position=end.position, streams=streams, known=known)
             if placed.doubtful:
-                known = await _looked_up(session, requests, streams)
-                placed = place(requests, position=end.position, streams=streams, known=known)
+                known = await _looked_up(session, placed.doubtful, streams)
+                again = place(requests, position=end.position, streams=streams, known=known)
+                if _has_more_doubts(requests, again.outcomes, placed.doubtful):
+                    known = await _looked_up(session, requests, streams)
+                    again = place(requests, position=end.position, streams=streams, known=known)
+                placed = again
             self._placed = placed.outcomes
             accepted = placed.accepted
-            tenants = await self._tenants.number(session, {request.stream.tenant for request, _ in accepted})
+            tenants = await self._tenants.number(
+                session, dict.fromkeys(request.stream.tenant for request, _ in accepted)
+            )
             types = await self._types.number(
                 session, {event.type for request, _ in accepted for event in request.events}
             )
@@ -212,13 +222,13 @@ class PostgresStore:
                 await session.run("UPDATE log SET position = position WHERE id = 1")
         self._tenants.keep()
         self._types.keep()
-        heads.wrote(written, {tenants[request.stream.tenant]: request.stream.tenant for request, _ in accepted})
+        heads.wrote(written)
         self._growth.reached(written.end.position)
         return placed.outcomes
 
     async def _session(self) -> tuple[Session, Heads]:
         if self._writer is None or self._writer[0].is_closed:
-            session = await connect(self._address)
+            session = await connect(self._sessions.address)
             await session.fetch(_DURABLE)
             self._writer = session, Heads(session)
         return self._writer
@@ -236,6 +246,15 @@ async def _looked_up(
 async def _is_truncated(session: Session, requests: Sequence[Request]) -> bool:
     ((found,),) = await session.fetch(_IS_TRUNCATED, _ids(requests))
     return bool(found)
+
+
+def _has_more_doubts(requests: Sequence[Request], outcomes: Sequence[Outcome], doubtful: Sequence[Request]) -> bool:
+    """Whether a version is wrong only since another request of the batch turned out to be a repeat."""
+    looked_up = {id(request) for request in doubtful}
+    return any(
+        isinstance(outcome, WrongVersion) and id(request) not in looked_up
+        for request, outcome in zip(requests, outcomes, strict=True)
+    )
 
 
 def _ids(requests: Sequence[Request]) -> list[bytes]:

@@ -204,7 +204,13 @@ async def connect(address: Address) -> Session:
         wire = cast(_Wire, await asyncpg.connect(address.dsn, **options))  # pyright: ignore[reportUnknownMemberType] - no types
     # `from None`: what asyncpg says of an address may quote parts of it.
     except asyncpg.PostgresError as error:
-        raise _of_server(error, address) from None
+        ours = _of_server(error, address)
+        if isinstance(ours, Fault):
+            ours = BadInput(
+                f"PostgreSQL does not take the settings in {VARIABLE} ({_state(error)}).",
+                hint="Take out what stands behind the question mark there, as far as libpq does not know it.",
+            )
+        raise ours from None
     except asyncpg.TargetServerAttributeNotMatched:
         raise Away(
             f"The PostgreSQL {address} is a standby that takes no events, or none of several is the primary.",
@@ -226,9 +232,13 @@ def _plain(error: BaseException) -> str:
     return f"{type(error).__name__}{f' {number}' if isinstance(number, int) else ''}"
 
 
-def _of_server(error: Any, address: Address) -> StoaError:
+def _state(error: object) -> str:
+    return str(getattr(error, "sqlstate", None) or "")
+
+
+def _of_server(error: object, address: Address) -> StoaError:
     """What the server says, by its SQLSTATE. Its details may quote values: they go nowhere but the chained error."""
-    state: str = getattr(error, "sqlstate", None) or ""
+    state = _state(error)
     match state:
         case "23505":
             return Duplicate("Something of that name or id is there already.")
