@@ -10,10 +10,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final
 
 import anyio
-from eventlog.log import EventLog
 
 from eventlog.event import ANY, NO_STREAM, Metadata, NewEvent, StreamId, microseconds
 from eventlog.ids import id_text, new_ids
+from eventlog.log import EventLog
 from host import record
 from host.answer import Answer, ModelAnswer, Step
 from host.record import Data
@@ -69,7 +69,7 @@ class Recorder:
 
     def finished(self, answer: Answer) -> None:
         self._tell(record.finished(answer, seconds=self._seconds()))
-        self._end()
+        self.close()
 
     def failed(self, error: BaseException) -> None:
         """What ended the run; nothing, where it had its answer already and something went wrong on the way out."""
@@ -80,12 +80,12 @@ class Recorder:
         message = known.message if known else _IN_WORDS[code]
         hint = known.hint if known else ""
         self._tell(record.failed(code=code, message=message, hint=hint, steps=self._steps, seconds=self._seconds()))
-        self._end()
+        self.close()
 
-    def give_up(self) -> None:
+    def give_up(self, after_seconds: float) -> None:
         """Called when nobody waits any longer: what is not in by now, will not be."""
         if self._waiting and self.trouble is None:
-            self.trouble = Unavailable(f"The event log did not take the run within {PATIENCE_SECONDS:g} seconds.")
+            self.trouble = Unavailable(f"The event log did not take the run within {after_seconds:g} seconds.")
 
     async def write(self, open_log: OpenLog) -> None:
         """Write what is told, in order, until the run is over and all of it is in, or cannot be."""
@@ -132,7 +132,8 @@ class Recorder:
         )
         self._told.set()
 
-    def _end(self) -> None:
+    def close(self) -> None:
+        """Nothing more will be told."""
         self._over.set()
         self._told.set()
 
@@ -144,7 +145,9 @@ _IN_WORDS: Final = {"fault": "Something went wrong inside Stoa.", "interrupted":
 
 
 @asynccontextmanager
-async def recording(recorder: Recorder, open_log: OpenLog) -> AsyncGenerator[Recorder]:
+async def recording(
+    recorder: Recorder, open_log: OpenLog, *, patience_seconds: float = PATIENCE_SECONDS
+) -> AsyncGenerator[Recorder]:
     """Write beside the block. It ends with `finished`, or with what it raises, which is told as `failed`."""
     # Shielded: also of a run that is cancelled, the last event has to get in. It is ended here, and in time.
     scope, done = anyio.CancelScope(shield=True), anyio.Event()
@@ -161,8 +164,10 @@ async def recording(recorder: Recorder, open_log: OpenLog) -> AsyncGenerator[Rec
         except BaseException as error:
             recorder.failed(error)
             raise
+        else:
+            recorder.close()
         finally:
-            with anyio.CancelScope(shield=True), anyio.move_on_after(PATIENCE_SECONDS):
+            with anyio.CancelScope(shield=True), anyio.move_on_after(patience_seconds):
                 await done.wait()
-            recorder.give_up()
+            recorder.give_up(patience_seconds)
             scope.cancel()

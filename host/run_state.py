@@ -17,9 +17,9 @@ from stoa.tools import ToolRef
 
 __all__ = ["INITIAL", "State", "Summaries", "Summary", "answer_of", "apply"]
 
-State = Mapping[str, Any]  # raw JSON: snapshots carry it
+State = dict[str, Any]  # raw JSON: snapshots carry it
 
-INITIAL: Final[State] = {
+INITIAL: Final[Mapping[str, Any]] = {
     "run_id": "",
     "state": "unfinished",
     "task": "",
