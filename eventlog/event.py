@@ -79,8 +79,7 @@ class Metadata:
     tags: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class NewEvent:
+class NewEvent(NamedTuple):
     """An event to be appended.
 
     `type` is `aggregate.verb_past` (`order.placed`). `event_id` is a UUID as text; the same id again is the same event,
@@ -108,8 +107,7 @@ class Append:
     expected: int | None = ANY
 
 
-@dataclass(frozen=True, slots=True)
-class Appended:
+class Appended(NamedTuple):
     """Where the events of one append went: versions `first_version` to `version`; `position` is of the last one.
     `is_repeat` when they were there already."""
 
