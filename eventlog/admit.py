@@ -7,7 +7,6 @@ checks keeps them cheap: what can be wrong with JSON is looked for only where th
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
 
@@ -41,7 +40,6 @@ MAX_TAGS: Final = 20
 
 _JSON: Final = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-_WORDS: Final = tuple(field.name for field in fields(Metadata) if field.name != "tags")
 _PLAIN: Final = Metadata()
 
 
@@ -70,7 +68,7 @@ def admit(
             hint="Give the stream's version (a whole number, 0 for a stream that does not exist yet), or none.",
         )
     noise = entropy((ENTROPY_BYTES + SALT_BYTES) * count)
-    ids = new_ids(count, now_us // 1000, entropy=noise)
+    ids = new_ids(count, now_us // 1000, noise)
     salted = ENTROPY_BYTES * count
     has_given_ids = False
     size = 0
@@ -147,9 +145,9 @@ def _data(data: Mapping[str, object]) -> bytes:
             f"The data has {len(written):,} bytes as JSON.",
             hint=f"Give at most {MAX_DATA_BYTES:,}; keep larger things elsewhere and their address in the event.",
         )
-    # Each level opens with a bracket; those within text are counted too, hence the second look. NaN and the infinities
-    # are written as null.
-    if written.count(b"{") + written.count(b"[") > MAX_DEPTH or b"null" in written:
+    # NaN and the infinities are written as null. Each level opens and closes with a bracket; those within text are
+    # counted too, hence the second look.
+    if b"null" in written or (len(written) > 2 * MAX_DEPTH and written.count(b"{") + written.count(b"[") > MAX_DEPTH):
         _refuse(data)
     return written
 
@@ -215,15 +213,21 @@ def _fault(value: object) -> str | None:
 def _metadata(metadata: Metadata) -> bytes:
     """The JSON of what is set; the same metadata is always written the same."""
     values: dict[str, Any] = {}
-    for name in _WORDS:
-        value: object = getattr(metadata, name)
-        if value is not None:
-            values[name] = _word(name, value)
-    if metadata.traceparent is not None and not _TRACEPARENT.fullmatch(metadata.traceparent):
-        raise BadInput(
-            f"The traceparent {shown(metadata.traceparent)} is not as W3C Trace Context writes it.",
-            hint="Give version, trace id, parent id and flags: 00-<32 hex digits>-<16>-<2>.",
-        )
+    if metadata.correlation_id is not None:
+        values["correlation_id"] = _word("correlation_id", metadata.correlation_id)
+    if metadata.causation_id is not None:
+        values["causation_id"] = _word("causation_id", metadata.causation_id)
+    if metadata.principal is not None:
+        values["principal"] = _word("principal", metadata.principal)
+    if metadata.source is not None:
+        values["source"] = _word("source", metadata.source)
+    if metadata.traceparent is not None:
+        values["traceparent"] = _word("traceparent", metadata.traceparent)
+        if not _TRACEPARENT.fullmatch(metadata.traceparent):
+            raise BadInput(
+                f"The traceparent {shown(metadata.traceparent)} is not as W3C Trace Context writes it.",
+                hint="Give version, trace id, parent id and flags: 00-<32 hex digits>-<16>-<2>.",
+            )
     if metadata.tags:
         if len(metadata.tags) > MAX_TAGS:
             raise BadInput(f"The metadata has {len(metadata.tags)} tags.", hint=f"Give at most {MAX_TAGS}.")

@@ -29,7 +29,8 @@ class Limits:
     """`queued_*` bound what waits, `batch_*` what one transaction takes; `wait_seconds` is the longest wait for room.
 
     Of more than `overlap_events` the writer takes half, so that callers get their answers and send anew while it
-    writes the other half."""
+    writes the other half. `commits_at_once` is for stores whose commit may be called by several tasks: the next batch
+    waits at the door of the database while one is being written."""
 
     queued_requests: int = 10_000
     queued_events: int = 100_000
@@ -38,6 +39,7 @@ class Limits:
     batch_events: int = 20_000
     batch_bytes: int = 16 * 2**20
     overlap_events: int = 500
+    commits_at_once: int = 1
     wait_seconds: float = 10.0
 
 
@@ -68,6 +70,7 @@ class GroupCommit:
         self._bytes = 0
         self._wakened = asyncio.Event()
         self._is_closed = False
+        self._loop = asyncio.get_running_loop()
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else "open"
@@ -80,35 +83,31 @@ class GroupCommit:
 
         A caller that is cancelled here does not know: what was taken by the writer already is written all the same.
         """
-        loop = asyncio.get_running_loop()
-        answers: list[asyncio.Future[Outcome]] = []
-        for request in requests:
-            waiting = _Waiting(request, loop.create_future())
-            answers.append(waiting.answer)
-            if self._is_closed:
-                waiting.answer.set_result(_closed())
-            elif self._for_room or not self._has_room(waiting):
-                await self._wait_for_room(waiting)
-            else:
-                self._enqueue(waiting)
+        if len(requests) == 1:
+            return [await (self._hand_in(requests[0]) or await self._hand_in_later(requests[0]))]
+        answers = [self._hand_in(request) or await self._hand_in_later(request) for request in requests]
         return [await answer for answer in answers]
 
     async def run(self) -> None:
         """Write until `close` was called and everything is answered."""
         try:
-            while True:
-                if not self._queue:
-                    if self._is_closed:
-                        return
-                    self._wakened.clear()
-                    await self._wakened.wait()
-                    continue
-                batch = self._take()
-                if batch:
-                    await self._write(batch)
+            async with anyio.create_task_group() as tasks:
+                for _ in range(self._limits.commits_at_once):
+                    tasks.start_soon(self._write_on)
         finally:
             self.close()
-            self._give_up()
+            _answer_all(self._queue, _closed())
+            self._queue.clear()
+
+    async def _write_on(self) -> None:
+        while True:
+            if not self._queue:
+                if self._is_closed:
+                    return
+                self._wakened.clear()
+                await self._wakened.wait()
+            elif batch := self._take():
+                await self._write(batch)
 
     def close(self) -> None:
         """Take nothing more. What is queued is still written by `run`."""
@@ -120,6 +119,22 @@ class GroupCommit:
                 waiting.answer.set_result(_closed())
             if not room.done():
                 room.set_result(None)
+
+    def _hand_in(self, request: Request) -> "asyncio.Future[Outcome] | None":
+        """Where its answer will be; None when it has to wait for room."""
+        waiting = _Waiting(request, self._loop.create_future())
+        if self._for_room or self._is_closed or not self._has_room(waiting):
+            return None
+        self._enqueue(waiting)
+        return waiting.answer
+
+    async def _hand_in_later(self, request: Request) -> "asyncio.Future[Outcome]":
+        waiting = _Waiting(request, self._loop.create_future())
+        if self._is_closed:
+            waiting.answer.set_result(_closed())
+        else:
+            await self._wait_for_room(waiting)
+        return waiting.answer
 
     def _has_room(self, waiting: _Waiting) -> bool:
         limits = self._limits
@@ -138,7 +153,7 @@ class GroupCommit:
 
     async def _wait_for_room(self, waiting: _Waiting) -> None:
         """Returns when the request is queued, or answered."""
-        room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        room: asyncio.Future[None] = self._loop.create_future()
         self._for_room.append((waiting, room))
         try:
             async with asyncio.timeout(self._limits.wait_seconds):
@@ -203,10 +218,6 @@ class GroupCommit:
         with anyio.CancelScope(shield=True):
             outcomes = await self._store.commit([waiting.request for waiting in batch])
         return outcomes
-
-    def _give_up(self) -> None:
-        _answer_all(self._queue, _closed())
-        self._queue.clear()
 
     def _overloaded(self) -> Unavailable:
         return Unavailable(

@@ -11,7 +11,7 @@ from typing import Final
 
 from stoa.errors import BadInput
 
-__all__ = ["ENTROPY_BYTES", "id_bytes", "id_text", "new_ids"]
+__all__ = ["ENTROPY_BYTES", "Entropy", "id_bytes", "id_text", "new_ids"]
 
 ENTROPY_BYTES: Final = 8
 """For each id."""
@@ -21,14 +21,33 @@ _NUMBERED: Final = tuple((0x7000 | number).to_bytes(2, "big") for number in rang
 _VARIANT: Final = tuple(bytes([byte & 0x3F | 0x80]) for byte in range(256))
 
 
-def new_ids(count: int, milliseconds: int, *, entropy: bytes | None = None) -> Sequence[bytes]:
-    """`count` fresh ids (at most 4,096) of one moment. `entropy` is given where the caller has to be repeatable."""
-    noise = os.urandom(ENTROPY_BYTES * count) if entropy is None else entropy
+def new_ids(count: int, milliseconds: int, entropy: bytes) -> Sequence[bytes]:
+    """`count` fresh ids (at most 4,096) of one moment, out of so many times `ENTROPY_BYTES` random bytes."""
     start = milliseconds.to_bytes(6, "big")
     return [
-        start + _NUMBERED[number] + _VARIANT[noise[at]] + noise[at + 1 : at + ENTROPY_BYTES]
-        for number, at in zip(range(count), range(0, ENTROPY_BYTES * count, ENTROPY_BYTES), strict=True)
+        start + _NUMBERED[at >> 3] + _VARIANT[entropy[at]] + entropy[at + 1 : at + 8]
+        for at in range(0, ENTROPY_BYTES * count, ENTROPY_BYTES)
     ]
+
+
+class Entropy:
+    """Random bytes, fetched from the system in larger pieces: each fetch hands Python's lock to another thread, and an
+    event loop that fetched some for every append would wait for it every time."""
+
+    PIECE_BYTES: Final = 16_384
+
+    def __init__(self) -> None:
+        self._piece = b""
+        self._used = 0
+
+    def __call__(self, count: int) -> bytes:
+        start, end = self._used, self._used + count
+        if end > len(self._piece):
+            if count > self.PIECE_BYTES:
+                return os.urandom(count)
+            self._piece, start, end = os.urandom(self.PIECE_BYTES), 0, count
+        self._used = end
+        return self._piece[start:end]
 
 
 def id_bytes(text: object) -> bytes:

@@ -4,8 +4,7 @@ What is promised: an append is all there or not at all, and durable when it retu
 commits, without a gap; the same event ids are appended once. Made by `eventlog.open`.
 """
 
-import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 from typing import Final, cast, final
 
@@ -30,6 +29,7 @@ from eventlog.event import (
 from eventlog.filters import LAST, check_filter
 from eventlog.follow import follow
 from eventlog.group_commit import GroupCommit, Limits
+from eventlog.ids import Entropy
 from eventlog.names import check_stream, check_tenant, shown
 from eventlog.reading import COLUMNS, FROM, Reading
 from eventlog.scanning import Scanning
@@ -67,6 +67,7 @@ class EventLog:
         self.keys = keys
         self.store = store
         self._clock = clock or SystemClock()
+        self._entropy = Entropy()
         self._commits = GroupCommit(store, limits=limits)
         self._reading = Reading(store.database, self.types, keys)
         self._scanning = Scanning(store.database, self._reading)
@@ -103,7 +104,7 @@ class EventLog:
         keys = await self._keys_for(subjects) if subjects else {}
         now_us = microseconds(self._clock.now())
         return await self._commits.append(
-            [admit(each, types=self.types, now_us=now_us, entropy=os.urandom, keys=keys) for each in appends]
+            [admit(each, types=self.types, now_us=now_us, entropy=self._entropy, keys=keys) for each in appends]
         )
 
     async def append_to(self, stream: StreamId, events: Sequence[NewEvent], *, expected: int | None = ANY) -> Appended:
@@ -169,7 +170,9 @@ class EventLog:
         scan = self._scanning.backwards if backwards else self._scanning.forwards
         return (await scan(after, until, filter, limit)).events
 
-    def follow(self, after: int, *, filter: Filter = EVERYTHING, batch: int = 1000) -> AsyncIterator[Sequence[Event]]:
+    def follow(
+        self, after: int, *, filter: Filter = EVERYTHING, batch: int = 1000
+    ) -> AsyncGenerator[Sequence[Event], None]:
         """Matching events after a position, page by page: first those that are there, then each that comes, for ever.
 
         None is missed and none comes twice. `after` is where the reader is (`position` of the last event it has dealt

@@ -92,6 +92,7 @@ async def serve_log(
     limits: Limits | None = None,
 ) -> AsyncGenerator[EventLog]:
     """A log on a store, with its writer beside the block. At the end, what was taken is written."""
+    limits = limits or Limits(commits_at_once=2 if isinstance(store, SqliteStore) else 1)
     log = EventLog(store, types=types, keys=keys, clock=clock, limits=limits)
     async with beside() as tasks:
         tasks.start_soon(log.run)

@@ -41,7 +41,7 @@ class SqliteStore:
     def __init__(self, database: SqliteDatabase, *, clock: Clock | None = None) -> None:
         self._database = database
         self._clock = clock or SystemClock()
-        # Touched by the writing thread alone, one batch at a time.
+        # Touched by one writing thread at a time.
         self._left: End | None = None
         self._streams: dict[StreamId, StreamRow] = {}
         self._tenants: dict[str, int] = {}
@@ -61,16 +61,21 @@ class SqliteStore:
 
     async def commit(self, requests: Sequence[Request]) -> Sequence[Outcome]:
         try:
-            done = await self._database.transact(lambda connection: self._append(connection, requests))
+            done = await self._database.transact(
+                lambda connection: self._append(connection, requests), committed=self._remember
+            )
         except sqlite3.IntegrityError:
             # An event is there already, most likely: look all ids up.
             done = await self._database.transact(
-                lambda connection: self._append(connection, requests, is_repeated=True)
+                lambda connection: self._append(connection, requests, is_repeated=True), committed=self._remember
             )
-        self._left = done.end
-        self._streams.update(done.heads)
         self._has_seen(done.end.position)
         return done.outcomes
+
+    async def synchronous(self) -> str:
+        """How far a commit goes before it is answered, as the connection that writes tells it: FULL."""
+        found = await self._database.transact(lambda connection: connection.execute("PRAGMA synchronous").fetchone()[0])
+        return ("OFF", "NORMAL", "FULL", "EXTRA")[found]
 
     async def grown(self, position: int) -> None:
         while self._seen <= position:
@@ -105,7 +110,7 @@ class SqliteStore:
         self._grown.set()
         self._grown = anyio.Event()
 
-    # In the writing thread, within a transaction.
+    # In a writing thread, one at a time.
 
     def _append(
         self, connection: sqlite3.Connection, requests: Sequence[Request], *, is_repeated: bool = False
@@ -143,6 +148,10 @@ class SqliteStore:
         )
         connection.execute("UPDATE log SET position = ?, recorded_us = ?, streams = ? WHERE id = 1", written.end)
         return _Done(placed.outcomes, written.end, written.heads)
+
+    def _remember(self, done: "_Done") -> None:
+        self._left = done.end
+        self._streams.update(done.heads)
 
     def _find_streams(self, connection: sqlite3.Connection, wanted: Iterable[StreamId]) -> dict[StreamId, StreamRow]:
         found: dict[StreamId, StreamRow] = {}
