@@ -131,8 +131,12 @@ async def test_the_relay_works_when_it_is_woken_and_waits_for_a_log_that_is_away
             self.asked += 1
             if self.asked in range(2, 5):
                 raise Unavailable("The disk is busy.")
-            return await super().waiting(limit)
+            found = await super().waiting(limit)
+            if self.asked > 5:
+                emptied.set()
+            return found
 
+    emptied = anyio.Event()
     relay = OutboxRelay(Away(database), log, backoff=SOON, poll_seconds=1000)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(relay.run)
@@ -140,8 +144,10 @@ async def test_the_relay_works_when_it_is_woken_and_waits_for_a_log_that_is_away
         await put(database, row(1))
         relay.wake()
         with anyio.fail_after(10):
-            await log.grown(0)
+            await emptied.wait()
+        await anyio.wait_all_tasks_blocked()
         tasks.cancel_scope.cancel()
+    assert await numbers(log) == [1]
     assert [each.message for each in caplog.records] == [
         "events wait in the outbox: The disk is busy.",
         "the log takes events again",
