@@ -244,7 +244,7 @@ class Worker:
         due_us = min((one.retry_us for one in parked if one.retry_us is not None), default=None)
         if due_us is not None:
             wait_seconds = max(0.0, min(wait_seconds, (due_us - self._means.now_us()) / 1_000_000))
-        return Turn(state, True, position, wait_seconds)
+        return Turn(state, wait_seconds > 0.0, position, wait_seconds)
 
 
 async def _begin(means: Means, projection: Projection, head: Head) -> None:
