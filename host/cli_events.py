@@ -187,8 +187,10 @@ def verify(
     tenant: Annotated[str | None, typer.Option(metavar="NAME", help="Only this tenant's streams; else all.")] = None,
     after: Annotated[int, typer.Option(min=0, metavar="POSITION", help="Begin behind this position.")] = 0,
 ) -> int:
-    """Compute every checksum again, and compare snapshots with what the events add up to. Exit code 1 when the log is
-    not as it was written."""
+    """Compute every checksum again, and what snapshots stand for.
+
+    Exit code 1 when the log is not as it was written.
+    """
     from host.commands.events_keep import verify
 
     return verify(*_work(context), tenant=tenant, after=after)

@@ -52,7 +52,7 @@ def tool_called(number: int, step: Step) -> Data:
         "tool": step.ref.tool,
         "arguments": plain(step.arguments),
         "replica": step.replica,
-        "latency_seconds": max(0.0, step.latency_seconds),
+        "latency_seconds": _seconds(step.latency_seconds),
         "is_error": step.is_error,
         "summary": step.summary,
     }
@@ -64,7 +64,7 @@ def answered(number: int, answer: ModelAnswer) -> Data:
         "model": answer.model,
         "text": answer.text,
         "tool_calls": [{"tool": call.tool, "arguments": plain(call.arguments)} for call in answer.calls],
-        "latency_seconds": max(0.0, answer.latency_seconds),
+        "latency_seconds": _seconds(answer.latency_seconds),
         "input_tokens": answer.usage.input_tokens,
         "output_tokens": answer.usage.output_tokens,
         "cost_usd": plain(answer.usage.cost_usd),
@@ -74,7 +74,7 @@ def answered(number: int, answer: ModelAnswer) -> Data:
 def finished(answer: Answer, *, seconds: float) -> Data:
     told = as_json(answer)
     kept = {name: told[name] for name in ("text", "found", "citations", "proposals", "model", "note", "usage")}
-    return events.FINISHED, {**kept, "steps": len(answer.steps), "seconds": max(0.0, seconds)}
+    return events.FINISHED, {**kept, "steps": len(answer.steps), "seconds": _seconds(seconds)}
 
 
 def failed(*, code: str, message: str, hint: str, steps: int, seconds: float) -> Data:
@@ -83,7 +83,7 @@ def failed(*, code: str, message: str, hint: str, steps: int, seconds: float) ->
         "message": message,
         "hint": hint,
         "steps": steps,
-        "seconds": max(0.0, seconds),
+        "seconds": _seconds(seconds),
     }
 
 
@@ -139,6 +139,10 @@ def _masked(value: JsonValue, secrets: tuple[str, ...], name: str = "") -> JsonV
             return mask(value, secrets)
         case _:
             return value
+
+
+def _seconds(measured: float) -> float:
+    return round(max(0.0, measured), 6)
 
 
 _OURS: Final = frozenset({"input_tokens", "output_tokens"})

@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, cast
 
 from rich.console import Console
 from rich.padding import Padding
+from rich.table import Column, Table
 from rich.text import Text
 
 from eventlog.event import Event, StreamInfo
@@ -53,9 +55,9 @@ def event(console: Console, told: Event, *, full: bool = False, with_tenant: boo
 
 def _in_full(console: Console, told: Event) -> None:
     """Everything that the log knows of the event."""
-    rows = [("id", told.event_id), ("recorded", f"{local(told.recorded_at)}  {utc(told.recorded_at)}")]
+    rows = [("id", told.event_id), ("recorded", _both(told.recorded_at))]
     if told.occurred_us != told.recorded_us:
-        rows.append(("occurred", f"{local(told.occurred_at)}  {utc(told.occurred_at)}"))
+        rows.append(("occurred", _both(told.occurred_at)))
     meta = told.metadata
     rows += [
         (name.replace("_", " "), value)
@@ -65,13 +67,19 @@ def _in_full(console: Console, told: Event) -> None:
     if meta.tags:
         rows.append(("tags", ", ".join(meta.tags)))
     rows += [("schema", f"version {told.schema_version}"), ("checksum", told.checksum.hex())]
+    grid = Table.grid(Column(style="dim"), Column(overflow="fold"), padding=(0, 2, 0, 0))
     for name, value in rows:
-        line = Text.assemble((f"{name:<16}", "dim"), visible(value), overflow="fold")
-        console.print(Padding(line, (0, 0, 0, INDENT), expand=False))
+        grid.add_row(name, Text(visible(value)))
+    console.print(Padding(grid, (0, 0, 0, INDENT), expand=False))
     if told.is_erased:
         console.print(Padding(Text("(erased)", style="italic yellow"), (0, 0, 0, INDENT), expand=False))
     else:
         document(console, dict(told.data), indent=INDENT)
+
+
+def _both(at: datetime) -> str:
+    """Local and UTC, where these are two."""
+    return local(at) if not at.astimezone().utcoffset() else f"{local(at)}  {utc(at)}"
 
 
 def stream(console: Console, info: StreamInfo) -> None:

@@ -45,20 +45,28 @@ def runs(console: Console, found: Sequence[Summary]) -> None:
     when = local if console.is_terminal else utc
     show.table(
         console,
-        ("run", "started", "state", "by", "calls", "took", "task"),
+        ("run", "started", "ended", "by", "task"),
         [
             (
                 each.run_id,
-                when(each.started_at)[:19],
-                Text(*_STATES[each.state]),
-                each.model or "planner",
-                str(each.steps),
-                "" if each.seconds is None else f"{each.seconds:.1f} s",
+                when(each.started_at)[:16] if console.is_terminal else when(each.started_at)[:19] + "Z",
+                _end(each),
+                _by(each.model),
                 _in_a_line(each),
             )
             for each in found
         ],
     )
+
+
+def _end(told: Summary) -> Text:
+    word, style = _STATES[told.state]
+    return Text(word if told.seconds is None else f"{word}, {told.seconds:.1f} s", style)
+
+
+def _by(model: str | None) -> str:
+    """Of a model on somebody's own server, its name without the address."""
+    return "planner" if model is None else model.rpartition("#")[2] or model
 
 
 def _in_a_line(told: Summary) -> str:

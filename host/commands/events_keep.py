@@ -190,7 +190,7 @@ def export_to(settings: Settings, output: Output, file: Path, which: Which) -> i
         lambda console: console.print(
             Text.assemble(
                 f"{_count(done.events, 'event')} in {file}{before}, up to position {done.position:,}.",
-                (f"  checksum {done.checksum}", "dim"),
+                (f"\nchecksum {done.checksum}", "dim"),
             ),
             soft_wrap=True,
         ),
