@@ -13,6 +13,8 @@ from typing import Any, Final, NamedTuple, final
 import orjson
 from pydantic import JsonValue
 
+from stoa.errors import Fault, StoaError
+
 __all__ = [
     "ANY",
     "EVERYTHING",
@@ -122,8 +124,8 @@ class Appended(NamedTuple):
 @final
 class Event:
     """An event as it lies in the log. `data` is as the newest schema version wants it, `schema_version` is the one it
-    was written with. Of an erased event, data and metadata are empty. `is_personal` when the data is about a subject and
-    lies encrypted: it must not be copied to where erasing does not reach."""
+    was written with. Of an erased event, data and metadata are empty. `is_personal` when the data is about a subject
+    and lies encrypted: it must not be copied to where erasing does not reach."""
 
     __slots__ = (
         "_data",
@@ -191,8 +193,20 @@ class Event:
         """The payload, read when it is first asked for. Not to be changed by whoever reads it."""
         if self._data is None:
             data: dict[str, Any] = {} if self._raw is None else orjson.loads(self._raw)
-            self._data = self._upcast(data) if self._upcast is not None and self._raw is not None else data
+            self._data = self._brought_up(data) if self._upcast is not None and self._raw is not None else data
         return self._data
+
+    def _brought_up(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Raises `Fault` that names this event; all others can be read as before."""
+        assert self._upcast is not None
+        try:
+            return self._upcast(data)
+        except StoaError as error:
+            where = f"event {self.position} (version {self.version} of {self.stream.name!r})"
+            raise Fault(
+                f"{where} cannot be read: {error.message}",
+                hint=error.hint or "Mend the upcaster; the event itself is as it was written.",
+            ) from error
 
     @property
     def stored_data(self) -> bytes | None:
