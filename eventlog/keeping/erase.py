@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NamedTuple, cast
 
@@ -13,8 +12,9 @@ from eventlog.chain import digest
 from eventlog.database import Database, Statement
 from eventlog.event import Metadata, NewEvent, StreamId
 from eventlog.ids import id_text
+from eventlog.keeping.wal import fold_wal
 from eventlog.log import EventLog
-from stoa.errors import BadInput, NotFound, Unavailable
+from stoa.errors import BadInput, NotFound
 
 __all__ = [
     "ERASED",
@@ -69,7 +69,8 @@ async def erase(
     the chain stays verifiable. Snapshots of the stream are deleted, for they hold what was erased. Then `log.erased`
     tells of it, with `metadata`.
 
-    Raises `NotFound` for an unknown stream or version. After an interruption, run it again: what is erased stays so,
+    Of a truncated stream the state before its first event is gone with the snapshots. Raises `NotFound` for an unknown
+    stream or version, `BadInput` for the account of erasures itself, which is kept. After an interruption, run it again: what is erased stays so,
     and it is told of once.
     """
     if stream == erasures_of(stream.tenant):
@@ -156,13 +157,6 @@ async def announce(
         id[6], id[8] = id[6] & 0x0F | 0x80, id[8] & 0x3F | 0x80  # RFC 9562, version 8: made by a rule of ours
         event = NewEvent(ERASED, data, metadata or Metadata(source="eventlog"), event_id=id_text(bytes(id)))
         await log.append_to(erasures_of(stream.tenant), [event])
-
-
-async def fold_wal(database: Database) -> None:
-    """SQLite keeps pages as they were in its write-ahead log for a while. Best effort: readers may be in the way."""
-    if database.dialect == "sqlite":
-        with suppress(Unavailable):
-            await database.fetch("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def ranges_of(versions: Iterable[int]) -> Sequence[tuple[int, int]]:

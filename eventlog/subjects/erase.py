@@ -7,8 +7,9 @@ from typing import Final, cast
 from eventlog.aggregates.snapshots import delete_snapshots
 from eventlog.database import Database
 from eventlog.event import Metadata, StreamId
-from eventlog.keeping.erase import PAGE_BYTES, Salted, announce, erase_rows, fold_wal, ranges_of
+from eventlog.keeping.erase import PAGE_BYTES, Salted, announce, erase_rows, ranges_of
 from eventlog.keeping.progress import OnProgress, silent
+from eventlog.keeping.wal import fold_wal
 from eventlog.log import EventLog
 from eventlog.sealing import SubjectKeys
 from stoa.errors import BadInput

@@ -9,6 +9,7 @@ from typing import Final, cast
 
 from eventlog.database import Database, Statement
 from eventlog.event import microseconds
+from eventlog.keeping.wal import fold_wal
 from eventlog.names import shown
 from eventlog.subjects.sealing import Master, SubjectKey
 from stoa.clock import Clock, SystemClock
@@ -88,6 +89,7 @@ class SubjectKeys:
                 [(subject, now)],
             )
         )
+        await fold_wal(self._database)
         return had
 
     async def _wrapped(self, subjects: Collection[bytes]) -> dict[bytes, bytes | None]:
