@@ -4,77 +4,89 @@ Given a server's address it has one of its own, in a folder with a socket. `lose
 the connection: the order to COMMIT before it reaches the server, or the server's answer to it.
 """
 
+# Streams of asyncio: anyio's raw sockets may not be closed by one task while another one waits for them.
+import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal, final
 from urllib.parse import parse_qs, urlsplit
 
-import anyio
-from anyio.abc import ByteStream
-
 __all__ = ["Line", "open_line"]
 
 _SOCKET = ".s.PGSQL.5432"
-_GONE = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError)
+_CHUNK = 2**16
 
 
 @final
 class Line:
-    def __init__(self, url: str, server: str) -> None:
+    def __init__(self, url: str, server: Path) -> None:
         self.url = url
         self.lose: Literal["order", "answer"] | None = None
         self.is_down = False
-        self.opened = 0
         self._server = server
-        self._open: set[ByteStream] = set()
+        self._open: set[asyncio.StreamWriter] = set()
 
-    async def cut(self) -> None:
+    def cut(self) -> None:
         """All connections, now."""
-        for stream in list(self._open):
-            await stream.aclose()
+        for writer in self._open:
+            writer.transport.abort()
 
-    async def carry(self, client: ByteStream) -> None:
+    async def carry(self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         if self.is_down:
-            await client.aclose()
+            to_client.transport.abort()
             return
-        self.opened += 1
-        async with client, await anyio.connect_unix(self._server) as server:
-            self._open |= {client, server}
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._orders, client, server)
-                with suppress(*_GONE):
-                    while True:
-                        await client.send(await server.receive())
-                tasks.cancel_scope.cancel()
-            self._open -= {client, server}
+        from_server, to_server = await asyncio.open_unix_connection(self._server)
+        ends = {to_client, to_server}
+        self._open |= ends
+        try:
+            answers = asyncio.create_task(self._carry_answers(from_server, to_client))
+            await self._carry_orders(from_client, to_client, to_server)
+            await answers
+        finally:
+            self._open -= ends
+            for end in ends:
+                end.transport.abort()
 
-    async def _orders(self, client: ByteStream, server: ByteStream) -> None:
-        with suppress(*_GONE):
-            while True:
-                order = await client.receive()
-                if self.lose is not None and b"COMMIT" in order:
-                    if self.lose == "answer":
-                        await client.aclose()  # before the order goes out: its answer finds nobody
-                        await server.send(order)
-                    self.lose = None
-                    break
-                await server.send(order)
-        await client.aclose()
-        await server.aclose()
+    async def _carry_orders(
+        self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter, to_server: asyncio.StreamWriter
+    ) -> None:
+        try:
+            while order := await from_client.read(_CHUNK):
+                if self.lose is None or b"COMMIT" not in order:
+                    to_server.write(order)
+                    continue
+                to_client.transport.abort()
+                if self.lose == "answer":
+                    to_server.write(order)
+                self.lose = None
+                break
+        except ConnectionError:
+            pass
+        to_server.close()
+
+    async def _carry_answers(self, from_server: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        try:
+            while answer := await from_server.read(_CHUNK):
+                if not to_client.is_closing():
+                    to_client.write(answer)
+        except ConnectionError:
+            pass
+        to_client.close()
 
 
 @asynccontextmanager
 async def open_line(url: str) -> AsyncGenerator[Line]:
     parts = urlsplit(url)
     folder = Path(tempfile.mkdtemp(prefix="stoa-line-"))
-    line = Line(parts._replace(query=f"host={folder}").geturl(), str(Path(parse_qs(parts.query)["host"][0]) / _SOCKET))
+    server = Path(parse_qs(parts.query)["host"][0]) / _SOCKET
+    line = Line(parts._replace(query=f"host={folder}").geturl(), server)
+    listening = await asyncio.start_unix_server(line.carry, folder / _SOCKET)
     try:
-        async with await anyio.create_unix_listener(folder / _SOCKET) as listener, anyio.create_task_group() as tasks:
-            tasks.start_soon(listener.serve, line.carry)
-            yield line
-            tasks.cancel_scope.cancel()
+        yield line
     finally:
+        listening.close()
+        line.cut()
         shutil.rmtree(folder)

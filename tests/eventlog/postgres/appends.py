@@ -1,10 +1,11 @@
 """Requests as the log hands them to a store."""
 
+import os
 from collections.abc import Sequence
 
 from eventlog.chain import digest
 from eventlog.event import ANY, Appended, StreamId
-from eventlog.ids import new_ids
+from eventlog.ids import ENTROPY_BYTES, new_ids
 from eventlog.postgres.store import PostgresStore
 from eventlog.store import Admitted, Outcome, Request
 from stoa.errors import StoaError
@@ -23,8 +24,10 @@ def request(
     type: str = "order.placed",
     data: bytes = b'{"total":12}',
 ) -> Request:
+    entropy = os.urandom(ENTROPY_BYTES * count)
     events = [
-        Admitted(id, type, 1, data, b"{}", SALT, digest(SALT, data, b"{}"), 1, "request-1") for id in new_ids(count, 0)
+        Admitted(id, type, 1, data, b"{}", SALT, digest(SALT, data, b"{}"), 1, "request-1")
+        for id in new_ids(count, 0, entropy)
     ]
     return Request(StreamId(tenant, stream), events, expected)
 

@@ -78,7 +78,7 @@ async def test_a_server_that_is_away_is_told_after_a_bounded_time(postgres_url: 
         open_postgres(line.url, clock=SystemClock(), away_seconds=0.3) as store,
     ):
         line.is_down = True
-        await line.cut()
+        line.cut()
         with anyio.fail_after(10):
             for attempt in (
                 store.database.fetch("SELECT 1"),
@@ -96,11 +96,11 @@ async def test_a_server_that_is_away_is_told_after_a_bounded_time(postgres_url: 
 async def test_a_broken_connection_is_replaced_without_anybody_noticing(postgres_url: str) -> None:
     async with open_line(postgres_url) as line, open_postgres(line.url, clock=SystemClock()) as store:
         await one(store, request("order-1"))
-        await line.cut()
+        line.cut()
         assert await store.database.fetch("SELECT count(*) FROM event") == [(1,)]
-        await line.cut()
+        line.cut()
         await store.database.write(NOTES)
-        await line.cut()
+        line.cut()
         await one(store, request("order-1"))
 
 
