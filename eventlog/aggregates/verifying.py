@@ -29,29 +29,31 @@ _NO_BOUND: Final = 2**62
 @dataclass(frozen=True, slots=True)
 class Checked:
     """`good`: the same as a replay. `wrong`: not, or it cannot be read. `unproven`: the events that it came from were
-    truncated, and nothing older stands for them. `outdated`: of another version of the aggregate; not used any more."""
+    truncated, and nothing older stands for them. `failed`: its events cannot be applied, so nobody can tell.
+    `outdated`: of another version of the aggregate; not used any more."""
 
     stream: StreamId
     fold: str
     version: int
-    outcome: Literal["good", "wrong", "unproven", "outdated"]
+    outcome: Literal["good", "wrong", "unproven", "failed", "outdated"]
     reason: str = ""
 
 
 @dataclass(slots=True)
 class SnapshotReport:
-    """`problems` are those that are wrong, at most 1,000 of them."""
+    """`problems` are those that are wrong or failed, at most 1,000 of them."""
 
     streams: int = 0
     good: int = 0
     wrong: int = 0
+    failed: int = 0
     unproven: int = 0
     outdated: int = 0
     problems: list[Checked] = field(default_factory=list[Checked])
 
     @property
     def is_clean(self) -> bool:
-        return not self.wrong
+        return not self.wrong and not self.failed
 
     def add(self, checked: Checked) -> None:
         match checked.outcome:
@@ -63,8 +65,10 @@ class SnapshotReport:
                 self.outdated += 1
             case "wrong":
                 self.wrong += 1
-                if len(self.problems) < MOST_NAMED:
-                    self.problems.append(checked)
+            case "failed":
+                self.failed += 1
+        if checked.outcome in ("wrong", "failed") and len(self.problems) < MOST_NAMED:
+            self.problems.append(checked)
 
 
 async def verify_snapshots(
@@ -76,7 +80,7 @@ async def verify_snapshots(
     on_progress: OnProgress = silent,
 ) -> SnapshotReport:
     """All snapshots of a tenant (of all tenants without one), stream by stream. What is wrong in one stream does not
-    hold up the others. With `repair`, wrong ones are deleted: states come from the events then, or from older snapshots.
+    hold up the others. With `repair`, wrong ones are deleted where all events are there to replace them.
     `on_progress` counts streams."""
     report = SnapshotReport()
     last = 0
@@ -111,7 +115,7 @@ async def verified_version(log: EventLog, aggregate: Aggregate[S], stream: Strea
     """The newest version that a good snapshot stands for, as was just found out; 0 when there is none, or when a newer
     one is wrong. Older events may be truncated: the state comes from this snapshot then."""
     checked = await check_stream_snapshots(log, aggregate, stream)
-    newest = [each for each in checked if each.outcome in ("good", "wrong")][-1:]
+    newest = [each for each in checked if each.outcome in ("good", "wrong", "failed")][-1:]
     return newest[0].version if newest and newest[0].outcome == "good" else 0
 
 
@@ -142,8 +146,8 @@ async def check_stream_snapshots(log: EventLog, aggregate: Aggregate[S], stream:
             loaded = await advance(log, aggregate, loaded, version=version, max_events=_NO_BOUND)
             is_same = loaded.version == version and written(aggregate, loaded.state) == kept.state
         except StoaError as error:
-            checked.append(Checked(stream, fold, version, "wrong", error.message))
-            break  # the events cannot be applied: nothing later can be compared
+            checked.append(Checked(stream, fold, version, "failed", error.message))
+            break  # nothing later can be compared either
         reason = "" if is_same else "a replay of its events gives another state"
         checked.append(Checked(stream, fold, version, "good" if is_same else "wrong", reason))
     return checked
@@ -156,7 +160,9 @@ def _from(kept: Kept) -> Loaded[Any]:
 async def _delete(log: EventLog, pk: int, wrong: Checked) -> None:
     await log.database.write(
         Statement(
-            "DELETE FROM snapshot WHERE stream = $1 AND fold = $2 AND version = $3", [(pk, wrong.fold, wrong.version)]
+            "DELETE FROM snapshot WHERE stream = $1 AND fold = $2 AND version = $3"
+            " AND EXISTS (SELECT 1 FROM stream s WHERE s.pk = $1 AND s.first_version = 1)",
+            [(pk, wrong.fold, wrong.version)],
         )
     )
 
