@@ -135,8 +135,10 @@ async def mend_sink(
 async def _handled(projection: SinkProjection, event: Event) -> str | None:
     """The reason when it fails; raises `Unavailable` when it is not the event's fault."""
     try:
-        with anyio.fail_after(projection.handle_seconds):
+        with anyio.move_on_after(projection.handle_seconds) as time:
             await projection.handle(event)
+        if time.cancelled_caught:
+            return f"TimeoutError: it took longer than {projection.handle_seconds:g} s"
     except Unavailable:
         raise
     except Exception as error:  # noqa: BLE001 - whatever a sink raises is a failure of this event

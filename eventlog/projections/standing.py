@@ -23,7 +23,7 @@ from stoa.telemetry import (
 __all__ = ["first_unseen", "samples_of", "state_of", "status_of"]
 
 _MOST_COUNTED = 100_000
-_COUNT = "SELECT COUNT(*) FROM (SELECT 1 FROM projection_document WHERE generation = $1 LIMIT $2) AS some"
+_COUNT = "SELECT COUNT(*) FROM (SELECT 1 FROM projection_document WHERE generation = $1 LIMIT $2) AS counted"
 
 
 def state_of(
