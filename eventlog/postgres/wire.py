@@ -79,6 +79,9 @@ class _Wire(Protocol):
         timeout: float,  # noqa: ASYNC109 - theirs
     ) -> str: ...
     async def add_listener(self, channel: str, callback: Callable[[object, int, str, object], None]) -> None: ...
+    async def set_type_codec(
+        self, typename: str, *, schema: str, encoder: object, decoder: object, format: str
+    ) -> None: ...
     async def close(self, *, timeout: float) -> None: ...  # noqa: ASYNC109 - theirs
     def is_closed(self) -> bool: ...
     def terminate(self) -> None: ...
@@ -202,6 +205,8 @@ async def connect(address: Address) -> Session:
         options["target_session_attrs"] = "primary"
     try:
         wire = cast(_Wire, await asyncpg.connect(address.dsn, **options))  # pyright: ignore[reportUnknownMemberType] - no types
+        # Sums of BIGINT are of this type: without a word they would come as Decimal.
+        await wire.set_type_codec("numeric", schema="pg_catalog", encoder=str, decoder=_number, format="text")
     # `from None`: what asyncpg says of an address may quote parts of it.
     except asyncpg.PostgresError as error:
         ours = _of_server(error, address)
@@ -225,6 +230,10 @@ async def connect(address: Address) -> Session:
             f"{VARIABLE} cannot be used ({type(error).__name__}).", hint="See docs/eventlog.md for its forms."
         ) from None
     return Session(wire, address)
+
+
+def _number(text: str) -> int | float:
+    return int(text) if text.lstrip("-").isdecimal() else float(text)
 
 
 def _plain(error: BaseException) -> str:

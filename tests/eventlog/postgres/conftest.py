@@ -1,4 +1,4 @@
-"""A store in a database of its own, and what is appended to it."""
+"""A store in a database of its own."""
 
 from collections.abc import AsyncGenerator
 
@@ -6,9 +6,6 @@ import pytest
 
 from eventlog.postgres.store import PostgresStore, open_postgres
 from stoa.clock import SystemClock
-from tests.fakes.postgres import postgres, postgres_url
-
-__all__ = ["postgres", "postgres_url"]
 
 
 @pytest.fixture

@@ -28,6 +28,14 @@ async def test_values_come_back_as_what_they_were(store: PostgresStore) -> None:
     assert tuple(row) == (2**62, "ä\n", b"\0\xff", 0.5, None)
 
 
+async def test_sums_and_counts_are_plain_numbers(store: PostgresStore) -> None:
+    ((total, count, mean),) = await store.database.fetch(
+        "SELECT SUM(n), COUNT(*), AVG(n) FROM (VALUES (1::bigint), (2)) v (n)"
+    )
+    assert [type(value) for value in (total, count, mean)] == [int, int, float]
+    assert (total, count, mean) == (3, 2, 1.5)
+
+
 async def test_a_write_happens_as_a_whole_or_not(store: PostgresStore) -> None:
     await store.database.write(NOTES, Statement(ADD, [(1, "a"), (2, "b")]))
     change = Statement("UPDATE note SET text = $2 WHERE pk = $1", [(1, "x"), (2, "y")], must_change=2)
