@@ -13,7 +13,7 @@ from typing import Final, cast
 
 from pydantic import JsonValue
 
-from host import events
+from host import run_events as events
 from host.answer import Answer, ModelAnswer, Step
 from pool.redact import MASK, is_secret_name, mask
 from stoa.tools import ToolRef

@@ -5,6 +5,7 @@ The run never waits for the log: it is told in passing, and a task beside the ru
 waits, and not for long. What stood in the way is kept in `trouble`: an answer is worth more than its record.
 """
 
+import os
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final
@@ -12,7 +13,7 @@ from typing import Final
 import anyio
 
 from eventlog.event import ANY, NO_STREAM, Metadata, NewEvent, StreamId, microseconds
-from eventlog.ids import id_text, new_ids
+from eventlog.ids import ENTROPY_BYTES, id_text, new_ids
 from eventlog.log import EventLog
 from host import record
 from host.answer import Answer, ModelAnswer, Step
@@ -120,7 +121,7 @@ class Recorder:
     def _tell(self, told: Data) -> None:
         type, data = told
         now = self._clock.now()
-        (event_id,) = new_ids(1, microseconds(now) // 1000)
+        (event_id,) = new_ids(1, microseconds(now) // 1000, entropy=os.urandom(ENTROPY_BYTES))
         self._waiting.append(
             NewEvent(
                 type,

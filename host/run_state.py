@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, cast
 from pydantic import JsonValue
 
 from eventlog.event import Event
-from host import events
+from host import run_events as events
 from host.answer import Answer, Citation, Proposal, Step
 from stoa.tools import ToolRef
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from eventlog.event import Event, Filter, StreamId
 from eventlog.log import EventLog
-from host.events import FAILED, FINISHED, STARTED, TOOL_CALLED
+from host.run_events import FAILED, FINISHED, STARTED, TOOL_CALLED
 from host.run_state import INITIAL, State, Summaries, Summary, apply
 from stoa.errors import BadInput, NotFound
 
@@ -52,7 +52,7 @@ async def find(log: EventLog, tenant: str, run_id: str | None) -> str:
 
 async def read(log: EventLog, tenant: str, run_id: str) -> tuple[State, datetime]:
     """What a run adds up to, and when its last event occurred."""
-    stream, state, version = StreamId(tenant, _PREFIX + run_id), INITIAL, 1
+    stream, state, version = StreamId(tenant, _PREFIX + run_id), dict(INITIAL), 1
     last: Event | None = None
     while page := await log.read_stream(stream, from_version=version, limit=_PAGE):
         for last in page:

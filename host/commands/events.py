@@ -55,7 +55,7 @@ def tail(settings: Settings, output: Output, which: Which, *, most: int, follow:
         return await _newest(log, wanted, most=most, until=head.position + 1), head.position
 
     async def look() -> None:
-        async with open_whole(settings) as log:
+        async with open_whole(settings) as (log, _):
             found, position = await newest(log)
             if follow:
                 tell(found)
@@ -105,7 +105,7 @@ def show(
         raise BadInput(f"The versions from {first} to {last} are none.", hint="Give --to at least what --from says.")
 
     async def ask() -> tuple[StreamInfo, Sequence[Event]]:
-        async with open_whole(settings) as log:
+        async with open_whole(settings) as (log, _):
             info = await log.stream_info(stream)
             return info, await _versions(log, stream, first, last, backwards=backwards, most=most)
 

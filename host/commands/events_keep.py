@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from rich.console import Console
 from rich.text import Text
 
+from eventlog.aggregates.verifying import SnapshotReport, verify_snapshots
 from eventlog.backup.exporting import Exported, export_events
 from eventlog.backup.importing import Imported, import_events
 from eventlog.event import Event, StreamId, StreamInfo
@@ -41,37 +42,41 @@ def verify(settings: Settings, output: Output, *, tenant: str | None, after: int
     if tenant is not None:
         check_tenant(tenant)
 
-    async def ask() -> Report:
-        async with open_whole(settings) as log:
-            return await verify_log(log, tenant=tenant, after=after, on_progress=on_progress)
+    async def ask() -> tuple[Report, SnapshotReport]:
+        async with open_whole(settings) as (log, model):
+            with progress(output, "verifying events") as on_events:
+                report = await verify_log(log, tenant=tenant, after=after, on_progress=on_events)
+            with progress(output, "verifying snapshots") as on_snapshots:
+                kept = await verify_snapshots(log, model.by_type(), tenant=tenant, on_progress=on_snapshots)
+        return report, kept
 
-    with progress(output, "verifying") as on_progress:
-        report = anyio.run(ask)
-    output.document({**_json(report), "is_sound": report.is_sound}, lambda console: _show_report(console, report))
-    return OK if report.is_sound else TOOL_FAILED
+    report, kept = anyio.run(ask)
+    is_sound = report.is_sound and kept.is_clean
+    told = cast("dict[str, JsonValue]", {**asdict(report), "snapshots": asdict(kept), "is_sound": is_sound})
+    output.document(told, lambda console: _show_report(console, report, kept))
+    return OK if is_sound else TOOL_FAILED
 
 
-def _show_report(console: Console, report: Report) -> None:
-    for problem in report.problems[:MOST_PROBLEMS_SHOWN]:
+def _show_report(console: Console, report: Report, kept: SnapshotReport) -> None:
+    wrong = [Problem(None, each.stream.name, each.version, f"snapshot: {each.reason}") for each in kept.problems]
+    problems = [*report.problems, *wrong]
+    for problem in problems[:MOST_PROBLEMS_SHOWN]:
         console.print(_problem(problem), soft_wrap=True)
-    if len(report.problems) > MOST_PROBLEMS_SHOWN or report.is_cut:
+    if len(problems) > MOST_PROBLEMS_SHOWN or report.is_cut:
         more = "there are more than could be listed" if report.is_cut else "--json lists all"
-        console.print(Text(f"  … {len(report.problems):,} in all; {more}."))
-    gone = [
-        f"{number:,} {what}" for what, number in (("erased", report.erased), ("truncated", report.truncated)) if number
-    ]
+        console.print(Text(f"  … {len(problems):,} in all; {more}."))
+    beside = (("erased", report.erased), ("truncated", report.truncated))
+    gone = [f"{number:,} {what}" for what, number in beside if number]
     seen = f"{_count(report.events, 'event')} of {_count(report.streams, 'stream')}"
     seen += f", beside {' and '.join(gone)}" if gone else ""
-    if report.is_sound:
-        console.print(
-            Text.assemble(("sound  ", "bold green"), f"{seen}, up to position {report.position:,}."), soft_wrap=True
-        )
-    else:
-        found = _count(len(report.problems), "problem")
-        console.print(
-            Text.assemble(("not sound  ", "bold red"), f"{found} in {seen}, up to position {report.position:,}."),
-            soft_wrap=True,
-        )
+    seen += f", up to position {report.position:,}"
+    if kept.streams:
+        others = (("wrong", kept.wrong), ("unproven", kept.unproven), ("outdated", kept.outdated))
+        told = [f"{kept.good:,} good", *(f"{number:,} {what}" for what, number in others if number)]
+        seen += f"; snapshots: {', '.join(told)}"
+    verdict = ("sound  ", "bold green") if not problems else ("not sound  ", "bold red")
+    found = f"{_count(len(problems), 'problem')} in " if problems else ""
+    console.print(Text.assemble(verdict, f"{found}{seen}."), soft_wrap=True)
 
 
 def _problem(told: Problem) -> Text:
@@ -85,8 +90,9 @@ def truncate(settings: Settings, output: Output, stream: StreamId, *, before: in
     _agree_to(settings, output, stream, f"Events before version {before:,}", "removed", yes=yes)
 
     async def ask() -> Truncated:
-        async with open_whole(settings) as log:
-            return await truncate_before(log, stream, before, on_progress=on_progress)
+        async with open_whole(settings) as (log, model):
+            aggregate = model.by_type().of(stream)
+            return await truncate_before(log, stream, before, aggregate=aggregate, on_progress=on_progress)
 
     with progress(output, "truncating") as on_progress:
         done = anyio.run(ask)
@@ -103,7 +109,7 @@ def erase(settings: Settings, output: Output, stream: StreamId, *, versions: Seq
     _agree_to(settings, output, stream, f"Data and metadata of {which}", "erased", yes=yes)
 
     async def ask() -> Erased:
-        async with open_whole(settings) as log:
+        async with open_whole(settings) as (log, _):
             return await erase_events(log, stream, versions or None)
 
     done = anyio.run(ask)
@@ -130,7 +136,7 @@ def _agree_to(settings: Settings, output: Output, stream: StreamId, what: str, d
     """Nobody is asked about a stream that there is not."""
 
     async def ask() -> StreamInfo:
-        async with open_whole(settings) as log:
+        async with open_whole(settings) as (log, _):
             return await log.stream_info(stream)
 
     if not yes:
@@ -143,7 +149,7 @@ def export_person(settings: Settings, output: Output, name: str, tenant: str, *,
     check_tenant(tenant)
 
     async def ask() -> Sequence[Event]:
-        async with open_whole(settings) as log:
+        async with open_whole(settings) as (log, _):
             return [event async for page in export_subject(log, tenant, name) for event in page]
 
     with output.working("looking for events"):
@@ -162,7 +168,7 @@ def erase_person(settings: Settings, output: Output, name: str, tenant: str, *, 
     agree(output, f"All that the log holds about {visible(name)} will be erased.", yes=yes)
 
     async def ask() -> Forgotten:
-        async with open_whole(settings) as log:
+        async with open_whole(settings) as (log, _):
             return await erase_subject(log, tenant, name, on_progress=on_progress)
 
     with progress(output, "erasing") as on_progress:
@@ -179,7 +185,7 @@ def export_to(settings: Settings, output: Output, file: Path, which: Which) -> i
     wanted = which.filter
 
     async def ask() -> Exported:
-        async with open_whole(settings) as log:
+        async with open_whole(settings) as (log, _):
             return await export_events(log, file, filter=wanted, on_progress=on_progress)
 
     with progress(output, "exporting") as on_progress:
@@ -203,7 +209,7 @@ def import_from(settings: Settings, output: Output, file: Path, tenant: str | No
         check_tenant(tenant)
 
     async def ask() -> Imported:
-        async with open_whole(settings) as log:
+        async with open_whole(settings) as (log, _):
             return await import_events(log, file, tenant=tenant, on_progress=on_progress)
 
     with progress(output, "importing") as on_progress:
@@ -219,7 +225,7 @@ def import_from(settings: Settings, output: Output, file: Path, tenant: str | No
     return OK
 
 
-def _json(told: Report | Forgotten | Exported | Imported) -> dict[str, JsonValue]:
+def _json(told: Forgotten | Exported | Imported) -> dict[str, JsonValue]:
     return cast("dict[str, JsonValue]", {**asdict(told)})
 
 

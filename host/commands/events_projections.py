@@ -1,6 +1,6 @@
 """`stoa events projections` and `dead-letters`: how far the read models are, and what could not be applied."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import TypeVar
 
@@ -8,13 +8,13 @@ import anyio
 from rich.console import Console
 from rich.text import Text
 
-from eventlog.log import EventLog
+from eventlog.projections.builtin import BUILTIN
 from eventlog.projections.projector import Projector
 from eventlog.projections.status import DeadLetter, Purged, Retried, Status
 from host import show, show_events
 from host.consent import agree
 from host.escape import visible
-from host.log import open_whole, projections_of
+from host.log import open_whole
 from host.moments import local, utc
 from host.output import Output
 from host.progress import progress
@@ -24,7 +24,9 @@ from stoa.settings import Settings
 
 __all__ = ["list_dead_letters", "list_projections", "purge_dead_letters", "rebuild_projection", "retry_dead_letter"]
 
+_PAGE = 200
 _MOST = 1_000
+"""Dead letters that are listed."""
 _POLL_SECONDS = 0.2
 _STYLES = {"live": "green", "halted": "bold red", "paused": "yellow", "rebuilding": "cyan", "catching_up": "cyan"}
 
@@ -118,7 +120,11 @@ def rebuild_projection(settings: Settings, output: Output, name: str) -> int:
 
 
 def list_dead_letters(settings: Settings, output: Output, name: str | None, tenant: str | None) -> int:
-    found = _ask(settings, lambda projector: projector.dead_letters(name, tenant=tenant, limit=_MOST))
+    async def ask(projector: Projector) -> Sequence[DeadLetter]:
+        pages = _letters(projector, name, tenant)
+        return [each async for page in pages for each in page][:_MOST]
+
+    found = _ask(settings, ask)
     output.document({"dead_letters": [each.as_json() for each in found]}, lambda console: _show_letters(console, found))
     if not found:
         output.note("There are none.")
@@ -154,16 +160,21 @@ def retry_dead_letter(settings: Settings, output: Output, name: str | None, id: 
     return OK if done.is_mended else TOOL_FAILED
 
 
+async def _letters(projector: Projector, name: str | None, tenant: str | None) -> AsyncGenerator[Sequence[DeadLetter]]:
+    after = ""
+    while page := await projector.dead_letters(name, tenant=tenant, after=after, limit=_PAGE):
+        yield page
+        after = page[-1].id
+
+
 async def _projection_of(projector: Projector, id: str, name: str | None, tenant: str | None) -> str:
     """Whose dead letter it is, where that was not said."""
     if name is not None:
         return name
-    after = ""
-    while page := await projector.dead_letters(tenant=tenant, after=after, limit=_MOST):
+    async for page in _letters(projector, None, tenant):
         found = next((each.projection for each in page if each.id == id), None)
         if found is not None:
             return found
-        after = page[-1].id
     raise NotFound(f"There is no dead letter {id[:80]!r}.", hint="`stoa events dead-letters` lists them.")
 
 
@@ -205,14 +216,12 @@ def _show_purged(console: Console, done: Sequence[Purged]) -> None:
 
 
 def _ask(settings: Settings, question: Callable[[Projector], Awaitable[T]], *, only: str | None = None) -> T:
+    """Of a projector that knows all projections, or only the one that it is to work on."""
+
     async def ask() -> T:
-        async with open_whole(settings) as log:
-            return await question(_projector(log, only))
+        async with open_whole(settings) as (log, model):
+            known = (*BUILTIN, *model.projections)
+            wanted = [each for each in known if each.name == only] if only is not None else known
+            return await question(Projector(log, wanted or known))
 
     return anyio.run(ask)
-
-
-def _projector(log: EventLog, only: str | None) -> Projector:
-    """Knows all projections, or works on the one that is asked for."""
-    known = projections_of()
-    return Projector(log, [each for each in known if only is None or each.name == only] or known)

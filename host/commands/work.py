@@ -10,13 +10,13 @@ import anyio
 from host import show
 from host.answer import Answer, Step
 from host.app import Workspace
-from host.events import metadata, stream_of
 from host.llm.choose import Choice, choose
 from host.log import open_for_runs
 from host.output import Output
 from host.record import as_json, secrets_of
 from host.recorder import Recorder, recording
 from host.run import run
+from host.run_events import metadata, stream_of
 from host.session import OK, TOOL_FAILED
 from stoa.clock import SystemClock
 from stoa.errors import StoaError

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from eventlog.event import MAX_DATA_BYTES
 from eventlog.schemas import EventType, TypeRegistry
-from host import events
+from host import run_events as events
 from host.answer import Answer, Citation, ModelAnswer, Proposal, Step, Usage, WantedCall
 from host.record import MOST_BYTES, answered, as_json, failed, finished, for_log, secrets_of, started, tool_called
 from stoa.tools import ToolRef

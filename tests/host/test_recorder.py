@@ -11,8 +11,8 @@ from eventlog.event import Event
 from eventlog.log import EventLog
 from eventlog.open import open_memory
 from host.answer import Answer, Step
-from host.events import metadata, stream_of
 from host.recorder import Recorder, recording
+from host.run_events import metadata, stream_of
 from host.run_state import INITIAL, apply
 from host.runs import find, newest, read
 from stoa.clock import ManualClock
