@@ -44,7 +44,7 @@ async def test_large_events_make_small_pages(log: EventLog) -> None:
     assert max(after - before for before, after in zip([0, *told], told, strict=False)) <= 16
 
 
-CHANGES = [
+CHANGES: list[tuple[str, Sequence[bytes], int]] = [
     ("UPDATE event SET data = $1 WHERE position = 7", [b'{"number":7}'], 7),
     ("UPDATE event SET metadata = $1 WHERE position = 7", [b'{"principal":"eve"}'], 7),
     ("UPDATE event SET salt = $1 WHERE position = 7", [bytes(16)], 7),
