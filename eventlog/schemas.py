@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import jsonschema_rs
 
+from eventlog.names import is_type
 from stoa.errors import BadInput, Fault
 
 __all__ = ["EventType", "TypeRegistry", "Upcaster", "json_path"]
@@ -148,6 +149,8 @@ def _anything(data: Any) -> bool:
 
 def _ready(type: EventType) -> _Known:
     what = f"event type {type.name!r}"
+    if not is_type(type.name):
+        raise Fault(f"{type.name!r} cannot be the name of an event type", hint="Names are like order.placed.")
     if not 1 <= type.version <= MAX_SCHEMA_VERSION:
         raise Fault(f"{what}: version {type.version} is out of range", hint="Versions are whole numbers from 1 on.")
     strange = sorted(version for version in type.schemas if not 1 <= version <= type.version)
