@@ -105,26 +105,32 @@ def state(
     projection: Annotated[
         str | None, typer.Option(metavar="NAME", help="The documents of this projection, not a stream.")
     ] = None,
+    prefix: Annotated[
+        str, typer.Option(metavar="TEXT", help="With --projection: only documents whose keys begin so.")
+    ] = "",
     tenant: Tenant = None,
 ) -> int:
     """Show what a stream or a projection added up to, now or then."""
-    from host.commands.events_time import diff_of, state_of
+    from host.commands.events_time import Subject, diff_of, state_of
     from stoa.errors import BadInput
 
     if at is not None and diff is not None:
         raise BadInput("--at and --diff contradict each other.", hint="Give one of them.")
     if (stream is None) == (projection is None):
         raise BadInput("One thing is to be shown: a stream or a projection.", hint="Give STREAM or --projection NAME.")
-    whose = _tenant(tenant)
+    subject = Subject(_tenant(tenant), stream, projection, prefix)
     if diff is not None:
-        return diff_of(*_work(context), stream, projection, whose, *diff)
-    return state_of(*_work(context), stream, projection, whose, at)
+        return diff_of(*_work(context), subject, *diff)
+    return state_of(*_work(context), subject, at)
 
 
 @events.command(cls=Command, rich_help_panel="Looking")
 def replay(
     context: typer.Context,
     after: Annotated[int, typer.Option(min=0, metavar="POSITION", help="Begin behind this position.")] = 0,
+    until: Annotated[
+        str | None, typer.Option(metavar="WHEN", help="End with this position (@345) or time. Else at the end.")
+    ] = None,
     type: Types = None,
     projection: Annotated[
         str | None,
@@ -135,7 +141,14 @@ def replay(
     """Run the events again through a sandbox, and show what they add up to. Nothing is written."""
     from host.commands.events_time import replay
 
-    return replay(*_work(context), _tenant(tenant), after=after, types=tuple(type or ()), projection=projection)
+    return replay(
+        *_work(context),
+        _tenant(tenant),
+        after=after,
+        until=until,
+        types=tuple(type or ()),
+        projection=projection,
+    )
 
 
 @events.command(cls=Command, rich_help_panel="Projections")

@@ -14,7 +14,7 @@ from eventlog.event import Event, StreamInfo
 from host.escape import visible
 from host.moments import local, utc
 
-__all__ = ["document", "event", "events", "in_json", "json_line", "stream"]
+__all__ = ["INDENT", "document", "event", "events", "in_json", "in_short", "json_line", "line", "stream"]
 
 LONGEST_VALUE: Final = 60
 LONGEST_DATA: Final = 300
@@ -97,6 +97,18 @@ def document(console: Console, value: object, *, indent: int = 0) -> None:
         console.print(Padding(Text(text, overflow="fold"), (0, 0, 0, indent), expand=False))
     else:
         console.print(Text(text), soft_wrap=True)
+
+
+def line(console: Console, head: str, value: object) -> None:
+    """A value behind its head: in one line where there is no window, cut where there is one."""
+    text = json_line(value)
+    if not console.is_terminal:
+        console.print(Text(f"{head}{text}"), soft_wrap=True)
+        return
+    text = text if len(text) <= LONGEST_DATA else f"{text[: LONGEST_DATA - 2]} …"
+    grid = Table.grid(Column(style="dim", no_wrap=True), Column(overflow="fold"))
+    grid.add_row(head, Text(text))
+    console.print(grid)
 
 
 def in_json(value: object) -> str:

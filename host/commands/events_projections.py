@@ -162,7 +162,7 @@ def retry_dead_letter(settings: Settings, output: Output, name: str | None, id: 
 
 async def _letters(projector: Projector, name: str | None, tenant: str | None) -> AsyncGenerator[Sequence[DeadLetter]]:
     after = ""
-    while page := await projector.dead_letters(name, tenant=tenant, after=after, limit=_PAGE):
+    while page := await projector.dead_letters(name, tenant=tenant, after=after, limit=_PAGE, with_retrying=True):
         yield page
         after = page[-1].id
 
@@ -183,8 +183,12 @@ def purge_dead_letters(settings: Settings, output: Output, name: str | None, ten
     agree(output, f"Dead letters of {whose} will be given up.", yes=yes)
 
     async def ask(projector: Projector) -> Sequence[Purged]:
-        names = projector.names() if name is None else [name]
-        return [each for one in names for each in await projector.purge_dead_letters(one, tenant=tenant)]
+        found = [each async for page in _letters(projector, name, tenant) for each in page if each.retry_at is None]
+        done = list[Purged]()
+        for one in dict.fromkeys(each.projection for each in found):
+            ids = [each.id for each in found if each.projection == one]
+            done += await projector.purge_dead_letters(one, ids, tenant=tenant)
+        return done
 
     done = _ask(settings, ask)
     output.document(
