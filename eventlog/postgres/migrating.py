@@ -50,8 +50,8 @@ async def migrate(session: Session, steps: Sequence[Migration], *, now_us: int) 
             step = await _next(session, steps)
             if step is None:
                 return taken
-            (row,) = await session.fetch("SELECT to_regnamespace($1) IS NULL", SCHEMA)
-            if row[0]:  # not IF NOT EXISTS: that asks for the right to create one even where there is one
+            if not await session.fetch("SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1", SCHEMA):
+                # Not IF NOT EXISTS: that asks for the right to create one even where there is one.
                 await session.run(f"CREATE SCHEMA {SCHEMA}")
             await session.run(_RECORD)
             for statement in step.spelt_for("postgres"):
@@ -61,8 +61,13 @@ async def migrate(session: Session, steps: Sequence[Migration], *, now_us: int) 
 
 
 async def _next(session: Session, steps: Sequence[Migration]) -> Migration | None:
-    (row,) = await session.fetch("SELECT to_regclass($1) IS NULL", f"{SCHEMA}.migration")
-    rows: Sequence[Row] = [] if row[0] else await session.fetch("SELECT number, name FROM migration")
+    # Not to_regclass: a session that asked before it waited for the lock would get the same answer from its memory.
+    is_there = await session.fetch(
+        "SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE n.nspname = $1 AND c.relname = 'migration'",
+        SCHEMA,
+    )
+    rows: Sequence[Row] = await session.fetch("SELECT number, name FROM migration") if is_there else []
     done = {int(str(number)): name for number, name in rows}
     newest = max(done, default=0)
     if newest > max((step.number for step in steps), default=0):
