@@ -44,10 +44,12 @@ INITIAL: Final[Mapping[str, Any]] = {
 def apply(state: State, event: Event) -> State:
     """The state after the event. What an erased event said is missing; types of later versions change nothing."""
     data, at = event.data, event.occurred_at.isoformat()
+    if not state["run_id"]:  # also of a run whose first events were removed
+        state = {**state, "run_id": event.stream.aggregate_id}
     match event.type:
         case events.STARTED:
-            told = {name: data[name] for name in ("run_id", "task", "model", "servers", "allow_writes") if name in data}
-            return {**state, "run_id": event.stream.aggregate_id, **told, "started_at": at}
+            told = {name: data[name] for name in ("task", "model", "servers", "allow_writes") if name in data}
+            return {**state, **told, "run_id": event.stream.aggregate_id, "started_at": at}
         case events.TOOL_CALLED if not event.is_erased:
             told = {name: value for name, value in data.items() if name not in {"step", "server", "tool"}}
             step = {"at": at, "ref": f"{data.get('server')}.{data.get('tool')}", **told}
@@ -135,6 +137,13 @@ class Summaries:
     @property
     def found(self) -> Sequence[Summary]:
         return tuple(self._done)
+
+    def end(self) -> None:
+        """There is nothing older. What is still open has lost its beginning."""
+        for each in self._open.values():
+            if not self.is_full:
+                self._done.append(replace(each, why=each.why or "its beginning was removed"))
+        self._open = {}
 
     @property
     def is_full(self) -> bool:

@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from eventlog.event import Event, Filter, StreamId
+from eventlog.aggregates.aggregate import fresh
+from eventlog.aggregates.loading import Loaded, StateLost, advance, load
+from eventlog.event import Filter, StreamId
 from eventlog.log import EventLog
+from host.events import RUN
 from host.run_events import FAILED, FINISHED, STARTED, TOOL_CALLED
-from host.run_state import INITIAL, State, Summaries, Summary, apply
+from host.run_state import State, Summaries, Summary
 from stoa.errors import BadInput, NotFound
 
 __all__ = ["find", "newest", "read"]
@@ -25,6 +28,7 @@ async def newest(log: EventLog, tenant: str, *, most: int) -> Sequence[Summary]:
         for event in page:
             found.add(event)
         if not page:
+            found.end()
             break
         until = page[-1].position
     return found.found
@@ -51,15 +55,14 @@ async def find(log: EventLog, tenant: str, run_id: str | None) -> str:
 
 
 async def read(log: EventLog, tenant: str, run_id: str) -> tuple[State, datetime]:
-    """What a run adds up to, and when its last event occurred."""
-    stream, state, version = StreamId(tenant, _PREFIX + run_id), dict(INITIAL), 1
-    last: Event | None = None
-    while page := await log.read_stream(stream, from_version=version, limit=_PAGE):
-        for last in page:
-            state = apply(state, last)
-        version = page[-1].version + 1
-        if len(page) < _PAGE:
-            break
-    if last is None:
-        raise NotFound(f"There is nothing left of the run {run_id!r}.", hint="Its events were truncated.")
-    return state, last.occurred_at
+    """What a run adds up to, and when the log last heard of it. Where its first events were removed and nothing stands
+    for them, what is left."""
+    stream = StreamId(tenant, _PREFIX + run_id)
+    try:
+        loaded = await load(log, RUN, stream)
+    except StateLost:
+        first = (await log.stream_info(stream)).first_version
+        loaded = await advance(log, RUN, Loaded(stream, fresh(RUN), first - 1))
+    if not loaded.version or (loaded.recorded_at is None and not loaded.snapshot_version):
+        raise NotFound(f"There is nothing left of the run {run_id!r}.", hint="Its events were removed.")
+    return loaded.state, loaded.recorded_at or (await log.stream_info(stream)).updated_at

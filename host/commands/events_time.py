@@ -161,6 +161,7 @@ def replay(
         {"stream": each.stream.name, "version": each.version, "position": each.position, "reason": each.reason}
         for each in done.sandbox.failed
     ]
+    said = f"{done.events:,} event{'' if done.events == 1 else 's'} replayed"
     output.document(
         {
             "projection": projection,
@@ -174,9 +175,7 @@ def replay(
         },
         lambda console: (
             _show_documents(console, documents),
-            console.print(
-                Text(f"{done.events:,} events replayed, up to position {done.position:,}; nothing was written.", "dim")
-            ),
+            console.print(Text(f"{said}, up to position {done.position:,}; nothing was written.", "dim")),
         ),
     )
     for each in failed[:MOST_SHOWN]:

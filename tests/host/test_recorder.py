@@ -7,10 +7,15 @@ from typing import Any
 import anyio
 import pytest
 
+from eventlog.aggregates.repository import Repository
 from eventlog.event import Event
+from eventlog.keeping.erase import erase
+from eventlog.keeping.truncate import truncate_before
 from eventlog.log import EventLog
 from eventlog.open import open_memory
 from host.answer import Answer, Step
+from host.events import MODEL
+from host.events import RUN as RUN_AGGREGATE
 from host.recorder import Recorder, recording
 from host.run_events import metadata, stream_of
 from host.run_state import INITIAL, apply
@@ -226,3 +231,22 @@ async def test_folding_leaves_the_state_before_as_it_was() -> None:
                 after = apply(state, event)
                 assert repr(state) == before
                 state = after
+
+
+async def test_a_run_whose_first_events_were_removed_is_shown_out_of_its_snapshot_or_as_what_is_left() -> None:
+    stream = stream_of(LOCAL, RUN)
+    with anyio.fail_after(10):
+        async with open_memory(MODEL.registry()) as log:
+            async with recording(recorder(), open_again(log)) as told:
+                start(told)
+                told.tool_called(STEP)
+                told.finished(answer())
+            whole, _ = await read(log, "default", RUN)
+            await Repository(log, RUN_AGGREGATE).take_snapshot(stream)
+            await truncate_before(log, stream, 3, aggregate=RUN_AGGREGATE)
+            assert (await read(log, "default", RUN))[0] == whole
+            await erase(log, stream)
+            left, _ = await read(log, "default", RUN)
+            (listed,) = await newest(log, "default", most=5)
+    assert (left["run_id"], left["state"], left["task"], left["steps"]) == (RUN, "finished", "", [])
+    assert (listed.run_id, listed.state, listed.why) == (RUN, "finished", "its beginning was removed")
