@@ -10,6 +10,7 @@ does, a server that writes to one stream from several transactions at once has t
 """
 
 import logging
+import os
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,14 +22,14 @@ import orjson
 
 from eventlog.database import Database, Row, Statement, Value
 from eventlog.event import Append, Appended, Metadata, NewEvent, StreamId, microseconds, moment
-from eventlog.ids import id_text, new_ids
+from eventlog.ids import ENTROPY_BYTES, id_text, new_ids
 from stoa.errors import BadInput, Fault, OutcomeUnknown, StoaError, Unavailable
 from stoa.resilience.backoff import Backoff
 
 if TYPE_CHECKING:
     from eventlog.log import EventLog
 
-__all__ = ["TABLE", "DatabaseOutbox", "Outbox", "OutboxRelay", "OutboxRow", "insertion", "row_of"]
+__all__ = ["TABLE", "DatabaseOutbox", "Outbox", "OutboxRelay", "OutboxRow", "first_of", "insertion", "row_of"]
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +138,7 @@ def row_of(stream: StreamId, event: NewEvent, *, now: datetime) -> OutboxRow:
         raise BadInput("An event about a subject cannot wait in an outbox.", hint="Append it to the log directly.")
     occurred_us = microseconds(event.occurred_at or now)
     return OutboxRow(
-        event_id=event.event_id or id_text(new_ids(1, microseconds(now) // 1000)[0]),
+        event_id=event.event_id or id_text(new_ids(1, microseconds(now) // 1000, entropy=os.urandom(ENTROPY_BYTES))[0]),
         tenant=stream.tenant,
         stream=stream.name,
         type=event.type,
@@ -197,6 +198,18 @@ def insertion(rows: Sequence[OutboxRow]) -> Statement:
     return Statement(_INSERT, values)
 
 
+def first_of(rows: Sequence[OutboxRow]) -> Sequence[OutboxRow]:
+    """As many as can go to the log in one call and in their order: up to where a stream begins a second time. Pure."""
+    met: set[StreamId] = set()
+    before: StreamId | None = None
+    for number, row in enumerate(rows):
+        if row.stream_id != before and row.stream_id in met:
+            return rows[:number]
+        before = row.stream_id
+        met.add(before)
+    return rows
+
+
 class OutboxRelay:
     """Brings rows to the log. State: the event by which a writer wakes it, and the streams of which a row was refused.
 
@@ -254,7 +267,7 @@ class OutboxRelay:
         """Bring all that is there now; how many rows that were. Raises one of `NOT_NOW`, and the rest
         stays."""
         brought = 0
-        while rows := await self._outbox.waiting(BATCH):
+        while rows := first_of(await self._outbox.waiting(BATCH)):
             done = await self._append(rows)
             self._at("appended")
             if done:

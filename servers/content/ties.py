@@ -65,6 +65,7 @@ class Ties:
         self._relay: OutboxRelay | None = None
         self._brings = anyio.Event()
         self._has_written = False
+        self._is_away = False
 
     def __repr__(self) -> str:
         return f"<Ties {'closed' if self._relay is None else 'open'}, told up to {self._position}>"
@@ -84,7 +85,7 @@ class Ties:
             try:
                 yield
             finally:
-                if self._has_written:
+                if self._has_written and not self._is_away:
                     with anyio.move_on_after(SETTLE_SECONDS, shield=True):
                         await self._settle()
                 tasks.cancel_scope.cancel()
@@ -106,7 +107,7 @@ class Ties:
                 async with self._open() as events:
                     if failures:
                         log.warning("the event log is there again")
-                    failures = 0
+                    failures, self._is_away = 0, False
                     await self._work(events, since)
             except StoaError as error:
                 failures += 1
@@ -116,10 +117,8 @@ class Ties:
                 # Whatever the log does to us, documents are served; this task is the owner of both loops below.
                 failures += 1
                 log.exception("the ties to the event log broke")
-            await anyio.sleep(self._backoff(failures))
-
-    def _backoff(self, failures: int) -> float:
-        return AWAY.delay(failures, self._rng)
+            self._is_away = True
+            await anyio.sleep(AWAY.delay(failures, self._rng))
 
     async def _work(self, events: "EventLog", since: datetime) -> None:
         async with beside() as tasks:

@@ -18,7 +18,7 @@ from eventlog.event import NewEvent, StreamId
 from eventlog.log import EventLog
 from eventlog.migrations.step import Migration
 from eventlog.open import open_log, open_memory
-from eventlog.outbox import TABLE, DatabaseOutbox, OutboxRelay, OutboxRow, insertion, row_of
+from eventlog.outbox import TABLE, DatabaseOutbox, OutboxRelay, OutboxRow, first_of, insertion, row_of
 from eventlog.schemas import EventType, TypeRegistry
 from eventlog.sqlite.database import open_database
 from eventlog.sqlite.opening import Opening
@@ -72,10 +72,19 @@ async def test_rows_go_to_the_log_with_their_own_ids_and_in_their_order(database
     await put(database, *rows)
     assert await OutboxRelay(DatabaseOutbox(database), log).once() == 10
     assert await left(database) == []
+    assert [event.data["number"] for event in await log.read_all()] == list(range(10))
     assert await numbers(log, "order-0") == [0, 2, 4, 6, 8]
     assert await numbers(log, "order-1") == [1, 3, 5, 7, 9]
     assert {event.event_id for event in await log.read_all()} == {each.event_id for each in rows}
     assert {event.occurred_at for event in await log.read_all()} == {NOW}
+
+
+@pytest.mark.parametrize(
+    ("streams", "first"), [("", ""), ("a", "a"), ("aaa", "aaa"), ("abc", "abc"), ("aabba", "aabb"), ("aba", "ab")]
+)
+def test_a_call_ends_where_a_stream_would_begin_again(streams: str, first: str) -> None:
+    rows = [row(number, f"order-{stream}") for number, stream in enumerate(streams)]
+    assert first_of(rows) == rows[: len(first)]
 
 
 async def test_more_than_a_batch_goes_too(database: Database, log: EventLog) -> None:
@@ -231,7 +240,7 @@ async def test_a_process_killed_between_two_steps_leaves_each_event_once(tmp_pat
             database = await stack.enter_async_context(open_database(shop(tmp_path / "shop.db")))
             log = await stack.enter_async_context(open_log(Settings.model_validate({"home": tmp_path})))
             assert len(await left(database)) == 7
-            assert (await log.head()).position == (0 if moment == "committed" else 7)
+            assert (await log.head()).position == (0 if moment == "committed" else 2)
             assert await OutboxRelay(DatabaseOutbox(database), log).once() == 7
             assert await left(database) == []
             assert await numbers(log, "order-0") == [0, 2, 4, 6]

@@ -11,9 +11,13 @@ import pytest
 from anyio.abc import Process
 from anyio.streams.text import TextReceiveStream
 
+from eventlog.open import open_log
+from eventlog.outbox import OutboxRelay
 from servers.content.database import Database, ask
+from servers.content.outbox import ContentOutbox
 from servers.content.search import search
 from servers.content.store import Store
+from stoa.settings import Settings
 from tests.servers.content.consistency import consistent
 from tests.servers.content.drafts import draft
 
@@ -183,3 +187,50 @@ async def test_a_process_killed_at_any_moment_keeps_every_document_that_it_had_c
     stored = {each.id for each in await store.list("here", before=None, limit=10_000)}
     assert stored >= set(confirmed)
     await store.database.close()
+
+
+TELLING = """
+import os, signal, sys
+from pathlib import Path
+import anyio
+from eventlog.open import open_log
+from eventlog.outbox import OutboxRelay
+from servers.content.database import Database
+from servers.content.outbox import ContentOutbox
+from servers.content.store import Store
+from stoa.settings import Settings
+from tests.servers.content.drafts import document, draft
+
+def die(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+async def main() -> None:
+    path = Path(sys.argv[1])
+    store = Store(Database(path))
+    for number in range(5):
+        await store.put("here", draft(document(number), name=f"{number % 2}"))
+    if sys.argv[2] == "committed":
+        die()
+    async with open_log(Settings(home=path.parent)) as log:
+        relay = OutboxRelay(ContentOutbox(store.database), log, at=lambda name: name == sys.argv[2] and die())
+        await relay.once()
+
+anyio.run(main)
+"""
+
+
+@pytest.mark.parametrize("moment", ["committed", "appended"])
+async def test_a_process_killed_before_or_after_it_told_the_log_leaves_each_event_once(path: Path, moment: str) -> None:
+    with anyio.fail_after(60):
+        process = await start(TELLING, str(path), moment)
+        assert await process.wait() == -signal.SIGKILL
+        await process.aclose()
+    database = Database(path)
+    async with open_log(Settings.model_validate({"home": path.parent})) as log:
+        before = (await log.head()).position
+        assert (before == 0) is (moment == "committed")
+        assert await OutboxRelay(ContentOutbox(database), log).once() == 5
+        versions = [(event.data["name"], event.data["version"]) for event in await log.read_all()]
+        assert versions == [("0", 1), ("1", 1), ("0", 2), ("1", 2), ("0", 3)]
+        assert await ContentOutbox(database).waiting(10) == []
+    await database.close()
