@@ -2,6 +2,8 @@
 
 import json
 import random
+from collections.abc import Sequence
+from typing import cast
 
 from eventlog.event import Event, NewEvent, StreamId
 from eventlog.log import EventLog
@@ -14,7 +16,18 @@ from eventlog.projections.worker import Turn, Worker
 from stoa.clock import Clock, ManualClock
 from stoa.resilience.backoff import Backoff
 
-__all__ = ["POLICY", "SEEN", "append", "documents_of", "folded", "make_worker", "settle", "shelf_of", "versioned"]
+__all__ = [
+    "POLICY",
+    "SEEN",
+    "append",
+    "documents_of",
+    "folded",
+    "make_worker",
+    "served",
+    "settle",
+    "shelf_of",
+    "versioned",
+]
 
 POLICY = Policy(batch=10, max_attempts=3, backoff=Backoff(first_seconds=1, factor=2, most_seconds=8), clear_documents=3)
 STREAMS = tuple(StreamId("acme", f"order-{number}") for number in range(4))
@@ -69,20 +82,20 @@ async def append(log: EventLog, stream: StreamId | str, count: int = 1, **data: 
     return (await log.append_to(stream, events)).position
 
 
-async def documents_of(log: EventLog, name: str = "seen") -> dict[tuple[str, str], list[int]]:
-    """Versions by tenant and key, as they are served."""
+async def served(log: EventLog, name: str = "seen") -> dict[tuple[str, str], Document]:
+    """All documents of all tenants, by tenant and key, straight from the table."""
     rows = await log.database.fetch(
         "SELECT tenant, key, document FROM projection_document WHERE generation ="
         " (SELECT pk FROM projection_generation WHERE name = $1 AND state = 'serving')",
         name,
     )
-    found: dict[tuple[str, str], list[int]] = {}
-    for tenant, key, document in rows:
-        assert isinstance(tenant, str)
-        assert isinstance(key, bytes)
-        assert isinstance(document, bytes)
-        found[tenant, key.decode()] = json.loads(document)["versions"]
-    return found
+    documents = cast("Sequence[tuple[str, bytes, bytes]]", rows)
+    return {(tenant, key.decode()): json.loads(document) for tenant, key, document in documents}
+
+
+async def documents_of(log: EventLog, name: str = "seen") -> dict[tuple[str, str], list[int]]:
+    """Versions by tenant and key, as they are served."""
+    return {place: document["versions"] for place, document in (await served(log, name)).items()}
 
 
 async def folded(log: EventLog, projection: DocumentProjection = SEEN) -> dict[tuple[str, str], list[int]]:
