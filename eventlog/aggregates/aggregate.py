@@ -17,7 +17,7 @@ MAX_STATE_BYTES: Final = 16 * 2**20
 S = TypeVar("S")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: with them, `Aggregate[…](…)` raises in Python 3.11
 class Aggregate(Generic[S]):
     """`apply(state, event)` answers the state after the event; it may change and return the state it was given.
 

@@ -31,7 +31,7 @@ class StateLost(NotFound):
     """Events that the state depends on were truncated, and no snapshot stands for them."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: with them, `Loaded[…](…)` raises in Python 3.11
 class Loaded(Generic[S]):
     """The state of an aggregate as of `version` of its stream (0: before the first event). `position` and
     `recorded_us` are of that event.
@@ -221,6 +221,8 @@ async def snapshot_if_due(
         return loaded
     try:
         await snapshot(log, aggregate, loaded, now_us=now_us)
+    except Conflict:
+        return loaded  # somebody else took one, or erased something: the next load sees to it
     except StoaError as error:
         _log.warning("No snapshot of %s of tenant %s was kept: %s", loaded.stream.name, loaded.stream.tenant, error)
         return loaded

@@ -9,7 +9,7 @@ from typing import Final, Generic, TypeVar, cast, final
 import anyio
 
 from eventlog.aggregates.aggregate import Aggregate, fresh
-from eventlog.aggregates.loading import Loaded, advance, begin, load, snapshot, snapshot_if_due
+from eventlog.aggregates.loading import Loaded, StateLost, advance, begin, load, snapshot, snapshot_if_due
 from eventlog.aggregates.policy import DEFAULT, Policy
 from eventlog.conflict import WrongVersion
 from eventlog.event import MAX_EVENTS, Appended, NewEvent, StreamId, microseconds
@@ -38,7 +38,7 @@ Command = Callable[[S], Sequence[NewEvent]]
 for it may be asked again with a newer state; it does not change the state it is given."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: with them, `Executed[…](…)` raises in Python 3.11
 class Executed(Generic[S]):
     """What a command has done: `appended` is None where it had nothing to say. `is_repeat` when the command with this
     id was done before; then `appended` is of that time. `tries` counts how often it was decided."""
@@ -142,18 +142,12 @@ class Repository(Generic[S]):
         """With what has come since; and a snapshot, when one is due."""
         try:
             loaded = await advance(self._log, self.aggregate, loaded)
+        except StateLost:
+            raise  # the stream is there, its state is not
         except NotFound:
-            if loaded.version or await self._exists(loaded.stream):
-                raise  # the stream is there, its state is not
+            # Not there yet; who makes it before us is found by the version.
             return Loaded(loaded.stream, fresh(self.aggregate))
         return await snapshot_if_due(self._log, self.aggregate, loaded, self._policy, now=self._clock.now())
-
-    async def _exists(self, stream: StreamId) -> bool:
-        try:
-            await self._log.stream_info(stream)
-        except NotFound:
-            return False
-        return True
 
     async def _done(self, stream: StreamId, command_id: str) -> Appended | None:
         """What the command with this id has appended to this stream, also where that was truncated."""

@@ -18,7 +18,7 @@ __all__ = ["Compared", "StateAt", "compare_states", "state_at"]
 S = TypeVar("S")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: with them, `StateAt[…](…)` raises in Python 3.11
 class StateAt(Generic[S]):
     """`version`, `position` and `recorded_at` are of the last event that is part of it; version 0 and None where the
     stream did not exist yet. `snapshot_version` is of the snapshot that it was computed from, 0 for none."""
