@@ -18,7 +18,7 @@ LOG: Final = Migration(
             position {integer} NOT NULL,
             recorded_us {integer} NOT NULL,
             streams {integer} NOT NULL
-        )
+        ) {roomy}
         """,
         # Names that stand in every row of events are kept once; a few of them are known to every process.
         "CREATE TABLE tenant (pk {integer} PRIMARY KEY, name {text} NOT NULL UNIQUE)",
@@ -35,7 +35,7 @@ LOG: Final = Migration(
             updated_us {integer} NOT NULL,
             checksum {bytes} NOT NULL,
             UNIQUE (tenant, name)
-        )
+        ) {roomy}
         """,
         # `digest` is empty until an event is erased: then it stands for the salt, data and metadata that are gone.
         """

@@ -14,6 +14,8 @@ __all__ = ["OLDEST_SERVER", "check_server", "migrate"]
 OLDEST_SERVER: Final = 140000
 """As PostgreSQL numbers itself: 14.0."""
 
+STEP_SECONDS: Final = 3_600.0
+
 _KEY: Final = int.from_bytes(b"stoa.log")  # of the advisory lock
 _RECORD: Final = f"""
 CREATE TABLE IF NOT EXISTS {SCHEMA}.migration (
@@ -55,7 +57,7 @@ async def migrate(session: Session, steps: Sequence[Migration], *, now_us: int) 
                 await session.run(f"CREATE SCHEMA {SCHEMA}")
             await session.run(_RECORD)
             for statement in step.spelt_for("postgres"):
-                await session.run(statement)
+                await session.run(statement, seconds=STEP_SECONDS)
             await session.change("INSERT INTO migration VALUES ($1, $2, $3)", (step.number, step.name, now_us))
         taken.append(step.number)
 

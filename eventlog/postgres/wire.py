@@ -135,10 +135,10 @@ class Session:
         finally:
             knife.cancel()
 
-    async def run(self, script: str) -> None:
-        """Statements without values, in one round trip."""
+    async def run(self, script: str, *, seconds: float = STATEMENT_SECONDS) -> None:
+        """Statements without values, in one round trip. The server's own limit is not changed by `seconds`."""
         with self._translated():
-            await self._wire.execute(script, timeout=STATEMENT_SECONDS + _GRACE_SECONDS)
+            await self._wire.execute(script, timeout=seconds + _GRACE_SECONDS)
 
     async def fetch(self, sql: str, *values: object) -> Sequence[Row]:
         with self._translated():
