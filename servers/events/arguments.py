@@ -23,6 +23,7 @@ __all__ = [
     "IdempotencyKey",
     "Key",
     "Limit",
+    "MaxEvents",
     "NewEventIn",
     "OptionalProjection",
     "OptionalStream",
@@ -30,6 +31,7 @@ __all__ = [
     "Order",
     "Prefix",
     "Projection",
+    "ReplayTypes",
     "Since",
     "Stream",
     "StreamPrefix",
@@ -185,9 +187,18 @@ CompareVersion = Annotated[
 CompareTime = Annotated[
     AwareDatetime | None, Field(description="Also say what has changed since this time, e.g. '2026-05-01T00:00:00Z'.")
 ]
+MaxEvents = Annotated[int, Field(ge=1, le=1_000_000, description="Stop after so many events, e.g. 100000.")]
 After = Annotated[
     int,
     Field(ge=0, description="Begin after this position, e.g. 1200. Positions are for callers with events:admin."),
+]
+ReplayTypes = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=MAX_NAME)]] | None,
+    Field(
+        max_length=MAX_TYPES,
+        description="Only events of these types, or beginnings of types, e.g. ['order.*']. Default: those that the"
+        " projection reads.",
+    ),
 ]
 WaitSeconds = Annotated[
     int, Field(ge=0, le=300, description="How long to wait for the end, telling progress, e.g. 30; 0 returns at once.")

@@ -142,8 +142,10 @@ class State(_Result):
         default=None, description="The stream's version that the state belongs to; 0: it did not exist."
     )
     state: JsonValue = Field(
-        default=None, description="What the stream's events add up to; null where there were none yet."
+        default=None, description="What the stream's events add up to; null where it did not exist, or is too long."
     )
+    state_preview: str | None = Field(default=None, description="The beginning of a long state.")
+    recorded_at: datetime | None = Field(default=None, description="When the last event of the state was recorded.")
     documents: list[DocumentOut] | None = Field(default=None, description="Of a projection.")
     changes: list[Change] | None = Field(
         default=None, description="What has changed since the earlier moment, if one was given."
@@ -155,10 +157,10 @@ class State(_Result):
         if self.documents is not None:
             lines = [f"Documents of {self.projection}:", *(each.as_line() for each in self.documents)]
             lines += [] if self.documents else ["There were none."]
-        elif self.state is None:
+        elif not self.version:
             lines = [f"{self.stream} did not exist then."]
         else:
-            lines = [f"{self.stream} at version {self.version}: {_cut(self.state, 2_000)}"]
+            lines = [f"{self.stream} at version {self.version}: {self.state_preview or _cut(self.state, 2_000)}"]
         if self.changes is not None:
             lines += ["Changes since the earlier moment:", *(each.as_line() for each in self.changes)]
             lines += [] if self.changes else ["None."]
@@ -171,6 +173,7 @@ class Replayed(_Result):
     events: int = Field(description="How many were replayed, of this tenant and of the types that were asked for.")
     documents: list[DocumentOut] = Field(description="What they add up to in a sandbox; nothing of it is kept.")
     total: int = Field(description="How many documents there are in the sandbox.")
+    failed: int = Field(description="Events that could not be applied; later ones of their streams were left out.")
     is_complete: bool = Field(description="False when the limit of events was reached before the end of the log.")
     position: int | None = Field(
         default=None, description="Of the last event that was replayed; with events:admin only."
@@ -185,7 +188,6 @@ class Replayed(_Result):
 class SnapshotTaken(_Result):
     stream: str
     version: int = Field(description="Of the stream that the snapshot holds.")
-    bytes: int | None = Field(default=None, description="Its size as it is kept, compressed.")
 
     def as_text(self) -> str:
         return f"snapshot of {self.stream} at version {self.version}"

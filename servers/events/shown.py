@@ -8,6 +8,8 @@ from typing import Any, Final, Literal
 from pydantic import JsonValue
 
 from eventlog.event import Event
+from eventlog.travel.diff import Change
+from servers.events import schema
 from servers.events.schema import DocumentOut, EventOut, MetadataOut
 
 __all__ = [
@@ -24,11 +26,13 @@ __all__ = [
 
 BRIEF_CHARACTERS: Final = 2_000
 PREVIEW_CHARACTERS: Final = 400
+MAX_CHANGES: Final = 100
 MAX_ANSWER_BYTES: Final = 2 * 2**20
 """Of data in one answer; more goes to the next page. A single event may be half as long."""
 ENVELOPE_BYTES: Final = 500
 
-POSITIONS: Final = frozenset({"position", "first_position", "last_position"})
+POSITIONS: Final = frozenset({"first_position", "last_position"})
+"""As the built-in projections call them in their documents."""
 
 Detail = Literal["brief", "full"]
 
@@ -99,6 +103,18 @@ def show_document(key: str, document: Mapping[str, Any], *, detail: Detail, has_
     return DocumentOut(key=key, document=whole, document_preview=preview)
 
 
+def show_documents(
+    documents: Mapping[str, Mapping[str, Any]], *, detail: Detail, has_positions: bool
+) -> Sequence[DocumentOut]:
+    """As many of them, from the first on, as an answer may hold."""
+    budget = Budget()
+    return [
+        show_document(key, each, detail=detail, has_positions=has_positions)
+        for key, each in documents.items()
+        if budget.take(size_of(each, detail))
+    ]
+
+
 def shown_document(document: Mapping[str, Any], *, has_positions: bool) -> Mapping[str, Any]:
     """Projections may keep the position of the last event that they have read in a document of theirs."""
     return document if has_positions else {name: each for name, each in document.items() if name not in POSITIONS}
@@ -112,6 +128,31 @@ def fitting(data: Mapping[str, Any] | None, detail: Detail) -> tuple[dict[str, J
         return dict(data), None
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return (dict(data), None) if len(text) <= BRIEF_CHARACTERS else (None, f"{text[:PREVIEW_CHARACTERS]}…")
+
+
+def show_value(value: JsonValue, *, most: int) -> tuple[JsonValue, str | None]:
+    """The value, or the beginning of its JSON where that is longer than `most` characters."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return (value, None) if len(text) <= most else (None, f"{text[:PREVIEW_CHARACTERS]}…")
+
+
+def show_changes(changes: Sequence[Change], *, detail: Detail, has_positions: bool) -> Sequence[schema.Change]:
+    """The first of them; `detail='brief'` cuts long values to the beginning of their JSON."""
+    budget = Budget()
+    shown: list[schema.Change] = []
+    most = BRIEF_CHARACTERS if detail == "brief" else MAX_ANSWER_BYTES // 4
+    for change in changes:
+        if not has_positions and change.path.rpartition("/")[2] in POSITIONS:
+            continue
+        before, after = (
+            preview or value
+            for value, preview in (show_value(each, most=most) for each in (change.before, change.after))
+        )
+        size = sum(len(json.dumps(each, ensure_ascii=False)) for each in (before, after))
+        if len(shown) == MAX_CHANGES or not budget.take(size):
+            break
+        shown.append(schema.Change(op=change.op, path=change.path, before=before, after=after))
+    return shown
 
 
 def size_of(data: Mapping[str, Any] | None, detail: Detail) -> int:

@@ -15,20 +15,25 @@ TELL_SECONDS: Final = 0.25
 
 
 @asynccontextmanager
-async def telling(call: Call, what: str) -> AsyncGenerator[Callable[[int, int], object]]:
+async def telling(call: Call, what: str, *, as_share: bool = False) -> AsyncGenerator[Callable[[int, int], object]]:
     """What the job calls as often as it likes, with what is done and what there is to do; the caller hears of it a few
-    times a second. A caller who goes away cancels the block."""
+    times a second, `as_share` in hundredths: positions are not for everybody. A caller who goes away cancels the
+    block."""
     done, total, told = 0, 0, 0
 
     def remember(now: int, of: int) -> None:
         nonlocal done, total
+        if as_share:
+            now, of = (100 * now // of if of else 100), 100
         done, total = max(done, now), of
 
     async def tell() -> None:
         nonlocal told
         if done > told:
             told = done
-            await call.progress(done, max(total, done), f"{what}: {done:,} of {max(total, done):,}")
+            await call.progress(
+                done, max(total, done), f"{what}: {done:,}{' %' if as_share else f' of {max(total, done):,}'}"
+            )
 
     async def keep_telling() -> None:
         while True:
