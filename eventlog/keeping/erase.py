@@ -69,9 +69,10 @@ async def erase(
     the chain stays verifiable. Snapshots of the stream are deleted, for they hold what was erased. Then `log.erased`
     tells of it, with `metadata`.
 
-    Of a truncated stream the state before its first event is gone with the snapshots. Raises `NotFound` for an unknown
-    stream or version, `BadInput` for the account of erasures itself, which is kept. After an interruption, run it again: what is erased stays so,
-    and it is told of once.
+    Of a truncated stream the state before its first event is gone with the snapshots. After an interruption, run it
+    again: what is erased stays so, and it is told of once.
+
+    Raises `NotFound` for an unknown stream or version, `BadInput` for the account of erasures itself, which is kept.
     """
     if stream == erasures_of(stream.tenant):
         raise BadInput("The account of what was erased is kept.", hint="Name another stream.")
