@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, cast
 
+import orjson
+
 from stoa.errors import BadInput
 
 __all__ = ["Change", "apply_changes", "diff"]
@@ -143,11 +145,7 @@ def _is_same(one: Any, other: Any) -> bool:
 
 
 def _copied(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _copied(each) for name, each in cast("dict[str, Any]", value).items()}
-    if isinstance(value, list):
-        return [_copied(each) for each in cast("list[Any]", value)]
-    return value
+    return orjson.loads(orjson.dumps(value))
 
 
 def _escaped(name: str) -> str:
