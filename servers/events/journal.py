@@ -4,7 +4,7 @@ waiting for a database. While it is open, this process works on the projections.
 import importlib
 import logging
 import math
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from stoa.telemetry import Sample
 if TYPE_CHECKING:
     from eventlog.aggregates.generic import Aggregates
     from eventlog.log import EventLog
+    from eventlog.model import EventModel
     from eventlog.projections.projector import Projector
 
 __all__ = ["Journal", "Opened"]
@@ -51,7 +52,11 @@ class _Attempt:
 class Journal:
     """State: the present attempt, and the tasks that run beside it."""
 
-    def __init__(self, settings: Settings, events: EventsSettings) -> None:
+    def __init__(
+        self, settings: Settings, events: EventsSettings, *, models: "Sequence[EventModel] | None" = None
+    ) -> None:
+        """`models` are those of what is installed here, unless they are handed in."""
+        self._models = models
         self._settings = settings
         self._events = events
         self._attempt = _Attempt()
@@ -139,7 +144,7 @@ class Journal:
         from eventlog.projections.builtin import BUILTIN
         from eventlog.projections.projector import Projector
 
-        model = combined(installed_models())
+        model = combined(installed_models() if self._models is None else self._models)
         known = {each.name for each in BUILTIN}
         added = [each for each in model.projections if each.name not in known]
         if len(added) < len(model.projections):

@@ -2,7 +2,8 @@
 the work."""
 
 import os
-from typing import Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
 from kit.author import Server
 from kit.cursor import derive
@@ -17,6 +18,9 @@ from stoa.home import secret_key
 from stoa.settings import Settings
 from stoa.tools import ToolCallers
 
+if TYPE_CHECKING:  # the log is imported when it is opened
+    from eventlog.model import EventModel
+
 __all__ = ["create"]
 
 INSTRUCTIONS: Final = (
@@ -27,10 +31,17 @@ INSTRUCTIONS: Final = (
 )
 
 
-def create(settings: Settings, *, tools: ToolCallers | None = None, events: EventsSettings | None = None) -> Server:
-    """The server, not yet serving. `events` comes from the environment where it is not handed in."""
+def create(
+    settings: Settings,
+    *,
+    tools: ToolCallers | None = None,
+    events: EventsSettings | None = None,
+    models: "Sequence[EventModel] | None" = None,
+) -> Server:
+    """The server, not yet serving. `events` come from the environment where they are not handed in, `models` from what
+    is installed."""
     events = events or EventsSettings.load(os.environ)
-    journal = Journal(settings, events)
+    journal = Journal(settings, events, models=models)
     watching = Watching(journal, tell=lambda uri, tenant: server.subscriptions.resource_updated(uri, tenant=tenant))
     server = Server(
         "events",

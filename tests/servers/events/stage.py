@@ -1,7 +1,7 @@
 """An events server in this process, and callers of two tenants."""
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import mcp_types as types
 from mcp import Client
 
+from eventlog.model import EventModel
 from servers.events.server import create
 from servers.events.settings import EventsSettings
 from stoa.principal import Principal, sign_assertion
@@ -29,9 +30,11 @@ def settings(home: Path, **values: object) -> Settings:
 
 
 @asynccontextmanager
-async def serving(home: Path, **options: object) -> AsyncGenerator[Client]:
+async def serving(
+    home: Path, *, models: Sequence[EventModel] | None = None, **options: object
+) -> AsyncGenerator[Client]:
     events = EventsSettings.model_validate({"start_seconds": 3600, **options})
-    async with Client(create(settings(home), events=events).lowlevel) as client:
+    async with Client(create(settings(home), events=events, models=models).lowlevel) as client:
         yield client
 
 
