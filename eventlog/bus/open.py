@@ -1,17 +1,19 @@
 """Choosing a bus by its address: `nats://…` and `tls://…`, `redis://…`, `rediss://…` and `unix://…`; without one, the
 bus is in process. The clients are imported by whoever needs one."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 from urllib.parse import urlsplit
 
 from eventlog.bus.bus import Bus, Keeping
 from eventlog.bus.in_process import InProcessBus
+from eventlog.bus.relay import relay_projection
+from eventlog.projections.projection import SinkProjection
 from stoa.errors import BadInput
 from stoa.settings import Settings
 
-__all__ = ["open_bus", "shown"]
+__all__ = ["open_bus", "open_relays", "shown"]
 
 NATS: Final = frozenset({"nats", "tls"})
 REDIS: Final = frozenset({"redis", "rediss", "unix"})
@@ -47,6 +49,16 @@ async def open_bus(settings: Settings, *, keeping: Keeping | None = None) -> Asy
         yield bus
     finally:
         await bus.close()
+
+
+@asynccontextmanager
+async def open_relays(settings: Settings) -> AsyncGenerator[Sequence[SinkProjection]]:
+    """For whoever keeps projections: the relay to the broker of `STOA_BUS_URL`, and nothing where there is none."""
+    if settings.bus_url is None:
+        yield ()
+        return
+    async with open_bus(settings) as bus:
+        yield (relay_projection(bus),)
 
 
 def shown(url: str) -> str:

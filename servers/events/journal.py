@@ -139,6 +139,7 @@ class Journal:
 
     async def _keep_open(self, attempt: _Attempt) -> None:
         await anyio.to_thread.run_sync(_import)
+        from eventlog.bus.open import open_relays
         from eventlog.model import combined, installed_models
         from eventlog.open import open_log
         from eventlog.projections.builtin import BUILTIN
@@ -149,8 +150,11 @@ class Journal:
         added = [each for each in model.projections if each.name not in known]
         if len(added) < len(model.projections):
             logger.warning("projections of installed models that are named like built-in ones are left out")
-        async with open_log(self._settings, types=model.registry()) as log:
-            projector = Projector(log, [*BUILTIN, *added])
+        async with (
+            open_log(self._settings, types=model.registry()) as log,
+            open_relays(self._settings) as relays,
+        ):
+            projector = Projector(log, [*BUILTIN, *relays, *added])
             attempt.opened = Opened(log, model.by_type(), projector)
             attempt.ended.set()
             async with anyio.create_task_group() as group:
@@ -172,5 +176,5 @@ class Journal:
 
 
 def _import() -> None:
-    for room in ("model", "open", "projections.builtin", "projections.projector"):
+    for room in ("bus.open", "model", "open", "projections.builtin", "projections.projector"):
         importlib.import_module(f"eventlog.{room}")  # about 0.1 s of CPU, once

@@ -14,7 +14,7 @@ import pytest
 from eventlog.bus.bus import Bus, Keeping, Subscription
 from eventlog.bus.in_process import InProcessBus
 from eventlog.bus.message import Message, decode
-from eventlog.bus.open import open_bus
+from eventlog.bus.open import open_bus, open_relays
 from eventlog.bus.relay import NAME, relay_in_process, relay_projection
 from eventlog.bus.routing import Routing, Rule
 from eventlog.event import Append, NewEvent, StreamId
@@ -107,6 +107,19 @@ async def test_a_relay_publishes_everything_and_goes_on_where_it_stopped_when_th
             await projector.wait_for(NAME, 51, seconds=30)
             status = await projector.status(NAME)
             assert (status.applied, status.failures, status.parked_streams) == (51, 0, 0)
+
+
+async def test_whoever_keeps_projections_gets_the_relay_where_there_is_a_broker(home: Path, broker: Broker) -> None:
+    async with open_relays(settings(home)) as none, open_relays(settings(home, broker)) as relays:
+        assert none == ()
+        assert [each.name for each in relays] == [NAME]
+        async with open_log(settings(home)) as log, open_bus(settings(home, broker)) as bus:
+            projector = Projector(log, relays)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(projector.run)
+                await append(log, 0, 3)
+                assert len(await collect(bus, 1, 3)) == 3
+                tasks.cancel_scope.cancel()
 
 
 RELAY = """
