@@ -45,9 +45,11 @@ class DocumentProjection:
     """Documents by key, for each tenant, in the log's own database: each event is applied exactly once.
 
     `keys` says which documents of the event's tenant an event touches. `apply(key, document, event)` answers the
-    document as it is afterwards: None before the first event, and None to remove it. Both are pure and the same for
-    ever: whoever changes what they answer raises `version`, and the projection is built anew. The document handed in
-    may be changed in place. `types` as in `Filter`: whole names or beginnings (`order.*`); none means all.
+    document as it is afterwards: None before the first event, and None to remove it. Both are pure, quick (the event
+    loop waits for them) and the same for ever: whoever changes what they answer raises `version`, and the projection
+    is built anew. The document handed in may be changed in place. `types` as in `Filter`: whole names or beginnings
+    (`order.*`); none means all.
+
     Erased events are left out; and when some are erased that may be in the documents already, the projection is built
     anew by itself, so that what was erased does not live on in it. With `only_envelopes`, nothing of the events' data
     is looked at: erased events count as any other.

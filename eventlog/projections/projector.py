@@ -121,7 +121,8 @@ class Projector:
             await post.at_rest.wait()
 
     async def pause(self, name: str) -> None:
-        """No process works on it, also after a restart. Until `resume`. The documents go on being served."""
+        """No process works on it, also after a restart, until `resume`. A page that is under work is finished; the
+        documents go on being served; a person may still retry dead letters."""
         await self._set_paused(name, True)
 
     async def resume(self, name: str) -> None:

@@ -62,6 +62,7 @@ class Worker:
         self._fitting: dict[int, str] = {}  # generations whose checkpoint was compared with the log, and its epoch
         self._passed: dict[int, tuple[int, int]] = {}  # where it is written to be, and how far it was found empty
         self._limit = _FIRST_PAGE
+        self._quiet: tuple[Shelf, Head] | None = None  # as all was when there was nothing to do, and nothing to retry
 
     def __repr__(self) -> str:
         return f"<Worker of {self.projection.name!r}, holding {sorted(self.held)}>"
@@ -92,6 +93,9 @@ class Worker:
         if shelf is None or shelf.serving is None:
             await _begin(means, projection, head)
             return Turn("new", False)
+        if (shelf, head) == self._quiet and shelf.serving.lease_us >= means.now_us():
+            return self._idle("live", head.position)
+        self._quiet = None
         if shelf.is_paused:
             await self.release()
             return self._idle("paused", head.position)
@@ -109,12 +113,16 @@ class Worker:
         if shelf.building in mine and await self._swapped(is_at_the_end=turns[-1].is_over):
             return Turn("live", False)
         worst = next((turn for turn in turns if turn.state != "live"), turns[0])
-        return Turn(
+        turn = Turn(
             worst.state,
             not is_clearing and all(turn.is_over for turn in turns),
             min(turn.position for turn in turns),
             min(turn.wait_seconds for turn in turns),
         )
+        is_at_the_head = shelf.building is None and shelf.serving.position == head.position
+        if turn == self._idle("live", head.position) and is_at_the_head:
+            self._quiet = (shelf, head)
+        return turn
 
     async def _work(self, row: Generation, head: Head) -> Turn:
         means = self._means

@@ -1,15 +1,30 @@
 """Events become documents: each once, of each tenant its own, whatever the pages."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
 import pytest
 
+from eventlog.database import Database, Row, Statement, Value
 from eventlog.event import Event, NewEvent, StreamId
 from eventlog.keeping.erase import erase
 from eventlog.log import EventLog
 from eventlog.projections.documents import Documents
 from eventlog.projections.projection import Document, DocumentProjection, SinkProjection
+from eventlog.store import Outcome, Request
 from stoa.clock import ManualClock
 from stoa.errors import BadInput
-from tests.eventlog.projections.counting import SEEN, append, documents_of, folded, make_worker, settle, shelf_of
+from tests.eventlog.projections.counting import (
+    POLICY,
+    SEEN,
+    append,
+    documents_of,
+    folded,
+    make_worker,
+    settle,
+    shelf_of,
+)
 
 
 async def test_each_event_is_applied_once_in_the_order_of_its_stream(log: EventLog) -> None:
@@ -200,3 +215,78 @@ def test_a_sink_that_keeps_its_position_has_to_be_able_to_forget_it() -> None:
 
     with pytest.raises(BadInput, match="could never be built anew"):
         SinkProjection(name="sink", types=(), handle=handle, position=position)
+
+
+async def test_pages_that_touch_very_many_documents_are_cut(log: EventLog) -> None:
+    """Also where a parked stream is mended."""
+    is_poisoned = True
+
+    def keys(event: Event) -> list[str]:
+        return [f"{event.version}-{number}" for number in range(100)]
+
+    def apply(key: str, document: Document | None, event: Event) -> Document:
+        if is_poisoned and event.stream.aggregate_id == "1":
+            raise RuntimeError("not yet")
+        return {"versions": [*(document or {"versions": []})["versions"], event.version]}
+
+    projection = DocumentProjection(name="wide", types=("order.*",), keys=keys, apply=apply)
+    clock = ManualClock()
+    policy = replace(POLICY, batch=100)
+    worker = make_worker(log, projection, clock=clock, policy=policy)
+    await append(log, "order-1", 45)
+    await append(log, "order-2", 45)
+    await settle(worker)
+    is_poisoned = False
+    assert {tuple(versions) for versions in (await documents_of(log, "wide")).values()} == {
+        (version,) for version in range(1, 46)
+    }
+    clock.advance(100)
+    await settle(worker)
+    assert await documents_of(log, "wide") == await folded(log, projection)
+    serving = (await shelf_of(log, "wide")).serving
+    assert serving is not None
+    assert (serving.applied, serving.position) == (90, 90)
+
+
+async def test_while_nothing_happens_a_turn_asks_two_questions_and_writes_nothing(log: EventLog) -> None:
+    asked: list[str] = []
+
+    class Counting:
+        @property
+        def dialect(self) -> Literal["sqlite", "postgres"]:
+            return log.database.dialect
+
+        async def fetch(self, sql: str, *values: Value) -> Sequence[Row]:
+            asked.append(sql)
+            return await log.database.fetch(sql, *values)
+
+        async def write(self, *statements: Statement) -> None:
+            asked.extend(statement.sql for statement in statements)
+            await log.database.write(*statements)
+
+    class Counted:
+        @property
+        def database(self) -> Database:
+            return Counting()
+
+        async def commit(self, requests: Sequence[Request]) -> Sequence[Outcome]:
+            raise NotImplementedError
+
+        async def grown(self, position: int) -> None:
+            raise NotImplementedError
+
+    clock = ManualClock()
+    worker = make_worker(EventLog(Counted()), clock=clock)
+    await append(log, "order-1", 45)
+    await settle(worker)
+    for _ in range(3):
+        await settle(worker)
+        clock.advance(1)
+    asked.clear()
+    for _ in range(10):
+        assert (await settle(worker)).state == "live"
+        clock.advance(1)
+    assert len(asked) == 20
+    await append(log, "order-1")
+    await settle(worker)
+    assert await documents_of(log) == await folded(log)
