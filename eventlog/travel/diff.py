@@ -108,13 +108,7 @@ def _compare_objects(
 
 
 def _compare_lists(before: list[Any], after: list[Any], path: str, changes: list[Change], depth: int) -> None:
-    shorter = min(len(before), len(after))
-    head = 0
-    while head < shorter and _is_same(before[head], after[head]):
-        head += 1
-    tail = 0
-    while tail < shorter - head and _is_same(before[-1 - tail], after[-1 - tail]):
-        tail += 1
+    head, tail = (0, 0) if len(before) == len(after) else _alike(before, after)
     end_before, end_after = len(before) - tail, len(after) - tail
     both = min(end_before, end_after)
     for index in range(head, both):
@@ -124,24 +118,25 @@ def _compare_lists(before: list[Any], after: list[Any], path: str, changes: list
     changes.extend(Change("add", f"{path}/{index}", after=after[index]) for index in range(both, end_after))
 
 
+def _alike(before: list[Any], after: list[Any]) -> tuple[int, int]:
+    """How many items are the same at the beginning, and how many of the rest at the end."""
+    shorter = min(len(before), len(after))
+    head = 0
+    while head < shorter and _is_same(before[head], after[head]):
+        head += 1
+    tail = 0
+    while tail < shorter - head and _is_same(before[-1 - tail], after[-1 - tail]):
+        tail += 1
+    return head, tail
+
+
 def _is_same(one: Any, other: Any) -> bool:
-    """As JSON: true is not 1, as it would be in Python. Without recursion, for states may be deep."""
-    waiting: list[tuple[Any, Any]] = [(one, other)]
-    while waiting:
-        a, b = waiting.pop()
-        if isinstance(a, dict) and isinstance(b, dict):
-            left, right = cast("dict[str, Any]", a), cast("dict[str, Any]", b)
-            if left.keys() != right.keys():
-                return False
-            waiting.extend((left[name], right[name]) for name in left)
-        elif isinstance(a, list) and isinstance(b, list):
-            first, second = cast("list[Any]", a), cast("list[Any]", b)
-            if len(first) != len(second):
-                return False
-            waiting.extend(zip(first, second, strict=True))
-        elif isinstance(a, bool) is not isinstance(b, bool) or a != b:
-            return False
-    return True
+    """As JSON is written: neither is true the same as 1, as it would be in Python, nor 1.0."""
+    if one.__class__ is not other.__class__:
+        return False
+    if isinstance(one, dict | list):  # written out: many times quicker than going through both
+        return orjson.dumps(one, option=orjson.OPT_SORT_KEYS) == orjson.dumps(other, option=orjson.OPT_SORT_KEYS)
+    return one == other
 
 
 def _copied(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """Folds, the generic aggregate, packing and policies: the pure rooms."""
 
 import hashlib
+import tracemalloc
 from typing import Any
 
 import orjson
@@ -118,8 +119,14 @@ def test_bytes_of_others_are_no_snapshot(packed: bytes, size: int) -> None:
 def test_a_snapshot_never_grows_beyond_what_it_says(size: int) -> None:
     bomb = pack(b"0" * 2**24)
     assert len(bomb) < 2_000
-    with pytest.raises(NotASnapshot):
-        unpack(bomb, size)
+    tracemalloc.start()
+    try:
+        with pytest.raises(NotASnapshot):
+            unpack(bomb, size)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 2**18 or size == 2**24 - 1
 
 
 def test_a_snapshot_with_something_behind_it_or_cut_short_is_none() -> None:

@@ -94,6 +94,7 @@ DAMAGES = {
     "digest": "UPDATE snapshot SET digest = {x}00{y}",
     "moved": "UPDATE snapshot SET version = version - 1",
     "position": "UPDATE snapshot SET position = position - 1",
+    "rewritten": "UPDATE event SET checksum = {x}00{y}",
     "history": "UPDATE snapshot SET checksum = {x}00{y}",
 }
 
