@@ -54,6 +54,7 @@ DEFAULT_PORTS: Mapping[str, int] = {
     "notion": 8002,
     "slack": 8003,
     "content": 8082,
+    "events": 3003,
     "knowledge": 3002,
 }
 ALL_TOGETHER_PORT = 8080
