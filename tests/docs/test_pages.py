@@ -14,6 +14,8 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)(?:#[^)]*)?\)")
+GROUPS = {"events", "runs", "subjects"}
+"""Commands that have commands of their own."""
 LINE_END = re.compile(r"\s+#\s.*$")
 
 
@@ -69,8 +71,11 @@ def test_a_command_on_the_pages_is_one_that_there_is(command: str) -> None:
     """The command line understands it; what it would do is tested elsewhere, so `--help` keeps it from doing it."""
     _, *arguments = shlex.split(command)
     options = [word.partition("=")[0] for word in arguments if word.startswith("--")]
-    name = next(word for word in arguments if not word.startswith("-"))
-    own = subprocess.run([sys.executable, "-m", "host", name, "--help"], capture_output=True, text=True, check=False)
+    names = [word for word in arguments if not word.startswith("-")]
+    depth = next(number for number, name in enumerate(names, start=1) if name not in GROUPS)
+    own = subprocess.run(
+        [sys.executable, "-m", "host", *names[:depth], "--help"], capture_output=True, text=True, check=False
+    )
     top = subprocess.run([sys.executable, "-m", "host", "--help"], capture_output=True, text=True, check=False)
     assert own.returncode == 0, own.stderr
     assert [option for option in options if option not in own.stdout + top.stdout] == []
