@@ -15,6 +15,7 @@ from eventlog.projections.projector import Projector
 from stoa.errors import BadInput, NotFound, Unavailable
 from stoa.resilience.backoff import Backoff
 from stoa.telemetry import PROJECTION_APPLIED, PROJECTION_DEAD, PROJECTION_LAG_EVENTS, PROJECTION_POSITION
+from tests.eventlog.conftest import OpenLog
 from tests.eventlog.projections.counting import SEEN, append, documents_of, folded, shelf_of, versioned
 
 QUICK = Policy(
@@ -213,3 +214,26 @@ async def test_its_repr_tells_what_it_does(log: EventLog) -> None:
         await projector.wait_for("seen", await append(log, "order-1"))
         assert repr(projector).startswith("<Projector of seen, running as ")
     assert repr(projector) == "<Projector of seen, not running>"
+
+
+async def test_who_take_the_lease_from_each_other_all_the_time_apply_each_event_once(
+    open_a_log: OpenLog, request: pytest.FixtureRequest
+) -> None:
+    if "memory" in request.node.name:
+        pytest.skip("nobody else sees a log in memory")
+    greedy = Policy(batch=3, lease_seconds=0.0005, poll_seconds=0.01)
+    async with open_a_log(None, None) as mine, open_a_log(None, None) as theirs:
+        for number in range(10):
+            await append(mine, f"order-{number % 3}", 20)
+        async with running(mine, policy=greedy) as one, running(theirs, policy=greedy) as other:
+            await one.rebuild("seen")
+            for number in range(30):
+                position = await append(theirs, f"order-{number % 3}", 3)
+                await (one if number % 2 else other).wait_for("seen", position)
+            while (await one.status("seen")).state == "rebuilding":
+                await anyio.lowlevel.checkpoint()
+            assert await documents_of(mine) == await folded(mine)
+            assert (await other.status("seen")).failures == 0
+        rows = await mine.database.fetch("SELECT SUM(revision), SUM(applied) FROM projection_generation")
+        revisions, applied = (int(str(number)) for number in rows[0])
+        assert revisions > applied / 3, "they did not take it from each other"
