@@ -31,16 +31,18 @@ SELECT position, stream, version, NULL, type, schema_version, event_id, occurred
 FROM truncated WHERE position > $1 AND position <= $2 {of_truncated}
 ORDER BY 1
 """
-# How far the next page goes, and how much lies in it, without reading it.
-_WINDOW: Final = """
-SELECT COALESCE(MAX(position), 0), COALESCE(SUM(size), 0)
+# What a page would have in it, without reading it.
+_SIZE: Final = """
+SELECT COUNT(*), COALESCE(SUM(size), 0)
 FROM (
-    SELECT position, COALESCE(LENGTH(data), 0) + COALESCE(LENGTH(metadata), 0) AS size
+    SELECT COALESCE(LENGTH(data), 0) + COALESCE(LENGTH(metadata), 0) AS size
     FROM event WHERE position > $1 AND position <= $2 {of_event}
     UNION ALL
-    SELECT position, 0 AS size FROM truncated WHERE position > $1 AND position <= $2 {of_truncated}
-    ORDER BY 1 LIMIT $3
+    SELECT 0 AS size FROM truncated WHERE position > $1 AND position <= $2 {of_truncated}
 ) AS page
+"""
+_NEXT: Final = """
+SELECT (SELECT MIN(position) FROM event WHERE position > $1), (SELECT MIN(position) FROM truncated WHERE position > $1)
 """
 # `+tenant` keeps the databases from sorting all events of a tenant for each page.
 _OF_TENANT: Final = {
@@ -102,12 +104,14 @@ async def verify(
     end = await _end(database)
     if pk is None:
         _check_end(state, end)
-    while (upto := await _window(database, state.position, end.last, pk)) > state.position:
-        rows = await _rows(database, state.position, upto, pk)
+    reached = after
+    while reached < end.last:
+        upto = await _window(database, reached, end.last, pk)
+        rows = await _rows(database, reached, upto, pk)
         await _look_up(database, state, rows)
         state.check(rows)
-        state.position = upto
-        on_progress(upto, max(end.last, upto))
+        reached = upto
+        on_progress(upto, end.last)
     if pk is None:
         state.missing(end.position + 1)
         if end.last > after and state.recorded_us != end.recorded_us:
@@ -158,15 +162,21 @@ def _filtered(sql: str, mark: str, tenant: int | None) -> tuple[str, Sequence[Va
 
 
 async def _window(database: Database, after: int, last: int, tenant: int | None) -> int:
-    """The last position of the next page; `after` when there is none."""
-    sql, values = _filtered(_WINDOW, "$4", tenant)
-    rows = PAGE_ROWS
+    """The last position of the next page. Positions have no gaps, so a range of them is a page; where there is a gap
+    after all, it may be of any size, and is leapt over."""
+    sql, values = _filtered(_SIZE, "$3", tenant)
+    count = PAGE_ROWS
     while True:
-        found = cast(Sequence[tuple[int, int]], await database.fetch(sql, after, last, rows, *values))
-        upto, size = found[0]
-        if size <= PAGE_BYTES or rows == 1:
-            return upto or after
-        rows = max(1, min(rows // 2, rows * PAGE_BYTES // int(size)))
+        upto = min(after + count, last)
+        rows = cast(Sequence[tuple[int, int]], await database.fetch(sql, after, upto, *values))
+        found, size = rows[0]
+        if size > PAGE_BYTES and count > 1:
+            count = max(1, min(count // 2, count * PAGE_BYTES // int(size)))
+        elif found:
+            return upto
+        else:
+            following = [cast(int, each) for each in (await database.fetch(_NEXT, after))[0] if each is not None]
+            return min(max(upto, min(following, default=last) - 1), last)
 
 
 async def _rows(database: Database, after: int, upto: int, tenant: int | None) -> Sequence[StoredRow]:
