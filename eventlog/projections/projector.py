@@ -26,7 +26,7 @@ from stoa.telemetry import Sample
 
 __all__ = ["Projector"]
 
-_log = logging.getLogger("stoa.projections")
+_log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.1
 """How often somebody who waits looks at what another process does."""

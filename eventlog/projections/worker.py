@@ -32,7 +32,7 @@ from stoa.errors import Conflict
 
 __all__ = ["Turn", "Worker", "build", "mend"]
 
-_log = logging.getLogger("stoa.projections")
+_log = logging.getLogger(__name__)
 
 _FIRST_PAGE = 50
 """Events; pages grow while what they touch is small."""
