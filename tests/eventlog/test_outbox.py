@@ -19,9 +19,11 @@ from eventlog.log import EventLog
 from eventlog.migrations.step import Migration
 from eventlog.open import open_log, open_memory
 from eventlog.outbox import TABLE, DatabaseOutbox, OutboxRelay, OutboxRow, first_of, insertion, row_of
+from eventlog.postgres.store import open_postgres
 from eventlog.schemas import EventType, TypeRegistry
 from eventlog.sqlite.database import open_database
 from eventlog.sqlite.opening import Opening
+from stoa.clock import SystemClock
 from stoa.errors import BadInput, Conflict, Unavailable
 from stoa.resilience.backoff import Backoff
 from stoa.settings import Settings
@@ -38,10 +40,16 @@ def shop(path: Path | None) -> Opening:
     return Opening(path, 0x53686F70, (SHOP,), busy_seconds=30)
 
 
-@pytest.fixture
-async def database() -> AsyncIterator[Database]:
-    async with open_database(shop(None)) as database:
-        yield database
+@pytest.fixture(params=["sqlite", "postgres"])
+async def database(request: pytest.FixtureRequest) -> AsyncIterator[Database]:
+    if request.param == "sqlite":
+        async with open_database(shop(None)) as database:
+            yield database
+    else:
+        async with open_postgres(request.getfixturevalue("postgres_url"), clock=SystemClock()) as store:
+            orders = "CREATE TABLE shop_order (id TEXT PRIMARY KEY, total BIGINT NOT NULL)"
+            await store.database.write(*map(Statement, (orders, *TABLE["postgres"])))
+            yield store.database
 
 
 @pytest.fixture
