@@ -49,7 +49,8 @@ def secret_key(settings: Settings) -> bytes:
     if len(key) < KEY_BYTES:
         raise BadInput(
             f"The key file {str(path)!r} has {len(key)} bytes instead of {KEY_BYTES}.",
-            hint="Delete it; a new one is made, and old cursors no longer open.",
+            hint="Put it back from a backup: data of subjects in the event log opens with the old key only. Where there"
+            " is none, delete it; a new one is made, and old cursors no longer open.",
         )
     return key
 
@@ -59,7 +60,7 @@ def _read(path: Path) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise BadInput(f"The key file {str(path)!r} is no regular file.", hint="Delete it; a new one is made.")
+            raise BadInput(f"The key file {str(path)!r} is no regular file.", hint="Move it away; a new one is made.")
         return file.read(MAX_KEY_BYTES)
 
 
