@@ -114,13 +114,14 @@ async def test_an_id_that_belongs_to_another_event_is_a_conflict(store: Postgres
     assert isinstance(outcomes[2], Appended)
 
 
-async def test_a_repeat_that_changes_what_follows_it_in_the_batch_is_seen_through(store: PostgresStore) -> None:
-    first, second = request("order-1"), request("order-1", expected=1)
-    await store.commit([first, second])
-    # Both are repeats; taken for new, the first would make room for the second.
-    later = Request(second.stream, second.events, 3)
-    outcomes = accepted(await store.commit([first, later]))
-    assert [(o.is_repeat, o.position) for o in outcomes] == [(True, 1), (True, 2)]
+async def test_a_repeat_in_the_batch_that_makes_another_version_wrong_is_seen_through(store: PostgresStore) -> None:
+    old, new = request("order-1"), request("order-1")
+    await one(store, old)
+    # Taken for new, the second `new` would bring the stream to version 3, at which `old` wants it now.
+    again = Request(old.stream, old.events, 3)
+    outcomes = await store.commit([request("order-2", expected=9), new, new, again])
+    assert isinstance(outcomes[0], WrongVersion)
+    assert [(o.is_repeat, o.position) for o in accepted(outcomes[1:])] == [(False, 2), (True, 2), (True, 1)]
 
 
 async def test_repeats_of_truncated_events_are_known_by_what_stays_of_them(store: PostgresStore) -> None:
