@@ -1,4 +1,4 @@
-"""A client of an events server with a private home."""
+"""A client of an events server with a private home; a PostgreSQL for who asks."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 from mcp import Client
 
+from tests.fakes.postgres import postgres, postgres_url
 from tests.servers.events.stage import serving
+
+__all__ = ["client", "postgres", "postgres_url"]
 
 
 @pytest.fixture
