@@ -188,3 +188,9 @@ async def test_a_mistake_of_ours_is_a_fault_that_quotes_no_values(store: Postgre
     with pytest.raises(Fault):
         await store.database.fetch("SELECT $1::bigint", "private")
     assert await store.database.fetch("SELECT 1") == [(1,)]
+
+
+async def test_every_session_has_a_name_and_limits(store: PostgresStore) -> None:
+    names = ("application_name", "statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+    rows = await store.database.fetch("SELECT current_setting(name) FROM unnest($1::text[]) AS name", list(names))  # pyright: ignore[reportArgumentType] - an array, here only
+    assert [row[0] for row in rows] == ["stoa", "30s", "10s", "30s"]
