@@ -254,3 +254,19 @@ async def test_who_fails_at_dead_letters_is_not_fed_with_their_failures(log: Eve
 def test_subscriptions_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(BadInput):
         Subscription(**options)
+
+
+async def test_a_message_whose_handlers_die_is_given_up_without_killing_another(bus: Bus, log: EventLog) -> None:
+    dying, desk = subscription(attempts=2, ack_seconds=0.3), Desk()
+    letter: Any = None
+    async with bus.listen(dying), anyio.create_task_group() as tasks:
+        await bus.publish("events", message(1))
+        with anyio.fail_after(20):
+            for _ in range(2):
+                async with bus.listen(dying) as receiver:
+                    await receiver.receive()
+        tasks.start_soon(Subscriber(bus, log, dying, desk.handle, away=SOON).run)
+        (letter,) = await dead_letters(log, 1)
+        tasks.cancel_scope.cancel()
+    assert "nobody who took it came to an end" in letter.reason
+    assert desk.got == []
