@@ -135,10 +135,11 @@ def test_all_servers_together_say_where_they_are_and_end_cleanly(here: Path) -> 
             if line.rstrip() == "}":
                 break
         told = json.loads(text)
-        (served,) = told["servers"]
-        assert told["gateway"]["http"] == served["http"].removesuffix("/content")
-        assert served["http"].endswith("/mcp/content")
-        assert served["ws"].startswith("ws://127.0.0.1:")
+        assert {each["server"] for each in told["servers"]} >= {"content", "events"}
+        for served in told["servers"]:
+            assert told["gateway"]["http"] == served["http"].removesuffix(f"/{served['server']}")
+            assert served["http"].endswith(f"/mcp/{served['server']}")
+            assert served["ws"].startswith("ws://127.0.0.1:")
         port = int(served["http"].split(":")[2].split("/")[0])
         socket.create_connection(("127.0.0.1", port), timeout=5).close()
         process.send_signal(signal.SIGINT)
