@@ -31,7 +31,7 @@ from eventlog.follow import follow
 from eventlog.group_commit import GroupCommit, Limits
 from eventlog.ids import Entropy
 from eventlog.names import check_stream, check_tenant, shown
-from eventlog.reading import COLUMNS, FROM, Reading
+from eventlog.reading import Reading
 from eventlog.scanning import Scanning
 from eventlog.schemas import TypeRegistry
 from eventlog.sealing import SubjectKey, SubjectKeys
@@ -129,7 +129,9 @@ class EventLog:
         backwards: bool = False,
         limit: int = 1000,
     ) -> Sequence[Event]:
-        """Events of one stream in the order of their versions (both ends count), or `backwards`. Raises `NotFound`."""
+        """Events of one stream in the order of their versions (both ends count), or `backwards`. Raises `NotFound`.
+
+        A page of large events may have fewer than `limit`; an empty one is the end."""
         check_stream(stream)
         _check_limit(limit)
         if from_version < 0 or (to_version is not None and to_version < from_version):
@@ -137,15 +139,13 @@ class EventLog:
                 f"There are no versions from {from_version} to {to_version}.",
                 hint="Give a first version of 1 or more and a last one that is not smaller.",
             )
-        rows = await self.database.fetch(
-            f"SELECT {COLUMNS} FROM {FROM} WHERE e.stream = (SELECT s.pk FROM stream s JOIN tenant t ON t.pk = s.tenant"  # noqa: S608 - parts of ours
-            " WHERE t.name = $1 AND s.name = $2) AND e.version >= $3 AND e.version <= $4 AND s.pk = e.stream"
-            f" ORDER BY e.version {'DESC' if backwards else 'ASC'} LIMIT $5",
-            stream.tenant,
-            stream.name,
-            from_version,
-            2**62 if to_version is None else to_version,
-            limit,
+        rows = await self._reading.rows(
+            "e.stream = (SELECT s.pk FROM stream s JOIN tenant t ON t.pk = s.tenant WHERE t.name = $1 AND s.name = $2)"
+            " AND e.version >= $3 AND e.version <= $4",
+            (*stream, from_version, 2**62 if to_version is None else to_version),
+            by="version",
+            backwards=backwards,
+            limit=limit,
         )
         if not rows:
             await self.stream_info(stream)  # raises where there is none
@@ -161,7 +161,8 @@ class EventLog:
         until: int | None = None,
     ) -> Sequence[Event]:
         """Matching events of the whole log after a position, oldest first; `backwards` newest first. `until` is the
-        position to stop before: backwards, where to go on from. An empty page is the end."""
+        position to stop before: backwards, where to go on from. A page of large events may have fewer than `limit`; an
+        empty one is the end."""
         check_filter(filter)
         _check_limit(limit)
         _check_position(after)

@@ -1,15 +1,15 @@
 """Rows of the table `event` to events: the one place where that is done. It remembers names and opens sealed data."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, cast, final
+from typing import Any, Final, Literal, cast, final
 
-from eventlog.database import Database, Row
-from eventlog.event import Event, StreamId
+from eventlog.database import Database, Row, Value
+from eventlog.event import MAX_DATA_BYTES, Event, StreamId
 from eventlog.ids import id_text
 from eventlog.schemas import TypeRegistry
 from eventlog.sealing import SubjectKey, SubjectKeys
 
-__all__ = ["COLUMNS", "FROM", "Reading"]
+__all__ = ["COLUMNS", "DATA", "FROM", "MAX_PAGE_BYTES", "Reading"]
 
 COLUMNS: Final = (
     "e.position, e.tenant, s.name, e.version, e.type, e.schema_version, e.event_id, e.data, e.metadata, e.occurred_us,"
@@ -18,8 +18,13 @@ COLUMNS: Final = (
 FROM: Final = "event e CROSS JOIN stream s"
 """With `s.pk = e.stream` among the conditions. SQLite takes the tables of a CROSS JOIN in this order; else it might
 begin with the streams and sort all their events."""
+MAX_PAGE_BYTES: Final = 32 * 2**20
+"""Of the data in one page, which then has fewer events than asked for."""
 
-_FIRST, _TENANT, _TYPE, _SUBJECT = 0, 1, 4, 12
+_ALWAYS_FITS: Final = MAX_PAGE_BYTES // MAX_DATA_BYTES
+_NAMES: Final = COLUMNS.replace("e.", "").replace("s.name", "name")
+
+_TENANT, _TYPE, DATA, _SUBJECT = 1, 4, 7, 12
 
 _Raw = tuple[
     int, int, str, int, int, int, bytes, bytes | None, bytes | None, int, int, bytes, bytes | None
@@ -97,6 +102,26 @@ class Reading:
                 )
             )
         return events
+
+    async def rows(
+        self, where: str, values: Sequence[Value], *, by: Literal["position", "version"], backwards: bool, limit: int
+    ) -> Sequence[Row]:
+        """Up to `limit` rows with `COLUMNS` that meet conditions on `event e` and `stream s`, fewer when they are
+        large; none only when there is none."""
+        order = "DESC" if backwards else "ASC"
+        rest = f" FROM {FROM} WHERE s.pk = e.stream AND {where} ORDER BY e.{by} {order} LIMIT {limit:d}"
+        sql = f"SELECT {COLUMNS}{rest}"
+        if limit > _ALWAYS_FITS:
+            # Asking beforehand costs less than the running sum, which is needed once in a blue moon.
+            sizes = f"SELECT sum(n) FROM (SELECT coalesce(length(e.data), 0) AS n{rest}) AS sizes"  # noqa: S608 - parts of ours, values by marks
+            ((size,),) = cast("Sequence[tuple[int | None]]", await self._database.fetch(sizes, *values))
+            if size is not None and size > MAX_PAGE_BYTES:
+                running = f"sum(coalesce(length(p.data), 0)) OVER (ORDER BY p.{by} {order})"
+                sql = (
+                    f"SELECT {_NAMES} FROM (SELECT p.*, {running} AS bytes FROM ({sql}) AS p) AS q"  # noqa: S608 - as above
+                    f" WHERE q.bytes <= {MAX_PAGE_BYTES} ORDER BY q.{by} {order}"
+                )
+        return await self._database.fetch(sql, *values)
 
     async def _learn(self, table: str, known: dict[int, str], wanted: set[int]) -> None:
         missing = ", ".join([str(pk) for pk in sorted(wanted - known.keys())])

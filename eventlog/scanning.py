@@ -7,12 +7,12 @@ are quick: no single query takes long, and whoever follows learns how far the lo
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, cast, final
+from typing import Final, cast, final
 
 from eventlog.database import Database, Row
 from eventlog.event import EVERYTHING, Event, Filter, microseconds
 from eventlog.filters import Conditions, conditions
-from eventlog.reading import COLUMNS, FROM, Reading
+from eventlog.reading import DATA, MAX_PAGE_BYTES, Reading
 
 __all__ = ["Page", "Scanning"]
 
@@ -22,8 +22,6 @@ QUICK_SECONDS: Final = 0.02
 SLOW_SECONDS: Final = 0.1
 WORTH_SEARCHING: Final = 20_000
 """Positions: a range of time is looked up in larger ranges of positions only."""
-
-_NOTHING: Final = Conditions("", (), has_index=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,29 +44,30 @@ class Scanning:
     async def forwards(self, after: int, before: int | None, filter: Filter, limit: int) -> Page:
         """Matching events between the two positions, oldest first; both ends are left out."""
         if filter == EVERYTHING and before is None:
-            rows = await self._select("ASC", after, 2**63 - 1, _NOTHING, limit)
+            where = ("e.position > $1", (after,))
+            rows = await self._reading.rows(*where, by="position", backwards=False, limit=limit)
             return Page(await self._reading.events(rows), _position(rows[-1]) if rows else after)
         after, before = await self._bounds(after, before, filter)
-        wanted, window, rows = conditions(filter, first_mark=4), SMALLEST_WINDOW, list[Row]()
-        while after < before - 1 and len(rows) < limit:
+        wanted, window, rows, is_full = conditions(filter, first_mark=3), SMALLEST_WINDOW, list[Row](), False
+        while after < before - 1 and not is_full:
             upper = min(before, after + window + 1)
             started = time.perf_counter()
-            rows.extend(await self._select("ASC", after, upper, wanted, limit - len(rows)))
+            rows.extend(await self._select(after, upper, wanted, backwards=False, limit=limit - len(rows)))
             window = _next_window(window, time.perf_counter() - started)
-            after = upper - 1
-        return Page(await self._reading.events(rows), _position(rows[-1]) if len(rows) == limit else after)
+            after, is_full = upper - 1, _is_full(rows, limit)
+        return Page(await self._reading.events(rows), _position(rows[-1]) if is_full else after)
 
     async def backwards(self, after: int, before: int | None, filter: Filter, limit: int) -> Page:
         """Matching events between the two positions, newest first; both ends are left out."""
         after, before = await self._bounds(after, before, filter)
-        wanted, window, rows = conditions(filter, first_mark=4), SMALLEST_WINDOW, list[Row]()
-        while after < before - 1 and len(rows) < limit:
+        wanted, window, rows, is_full = conditions(filter, first_mark=3), SMALLEST_WINDOW, list[Row](), False
+        while after < before - 1 and not is_full:
             lower = max(after, before - window - 1)
             started = time.perf_counter()
-            rows.extend(await self._select("DESC", lower, before, wanted, limit - len(rows)))
+            rows.extend(await self._select(lower, before, wanted, backwards=True, limit=limit - len(rows)))
             window = _next_window(window, time.perf_counter() - started)
-            before = lower + 1
-        return Page(await self._reading.events(rows), _position(rows[-1]) if len(rows) == limit else before)
+            before, is_full = lower + 1, _is_full(rows, limit)
+        return Page(await self._reading.events(rows), _position(rows[-1]) if is_full else before)
 
     async def end(self) -> int:
         """The last position of the log."""
@@ -103,16 +102,18 @@ class Scanning:
         return after, before
 
     async def _select(
-        self, order: Literal["ASC", "DESC"], after: int, before: int, wanted: Conditions, limit: int
+        self, after: int, before: int, wanted: Conditions, *, backwards: bool, limit: int
     ) -> Sequence[Row]:
-        return await self._database.fetch(
-            f"SELECT {COLUMNS} FROM {FROM} WHERE e.position > $1 AND e.position < $2 AND s.pk = e.stream{wanted.sql}"  # noqa: S608 - parts of ours, values by marks
-            f" ORDER BY e.position {order} LIMIT $3",
-            after,
-            before,
-            limit,
-            *wanted.values,
-        )
+        where = f"e.position > $1 AND e.position < $2{wanted.sql}"
+        values = (after, before, *wanted.values)
+        return await self._reading.rows(where, values, by="position", backwards=backwards, limit=limit)
+
+
+def _is_full(rows: Sequence[Row], limit: int) -> bool:
+    """By number, or by bytes: what was cut has more than half of what a page may have."""
+    return (
+        len(rows) >= limit or sum([len(cast("bytes | None", row[DATA]) or b"") for row in rows]) > MAX_PAGE_BYTES // 2
+    )
 
 
 def _position(row: Row) -> int:

@@ -20,7 +20,7 @@ from stoa.clock import Clock, SystemClock
 __all__ = ["APPLICATION_ID", "SqliteStore"]
 
 APPLICATION_ID: Final = 0x53744576  # "StEv"
-POLL_SECONDS: Final = 0.03
+POLL_SECONDS: Final = 0.05
 """Between looks whether another process has written, while somebody waits for it."""
 MAX_REMEMBERED: Final = 50_000
 """Streams."""

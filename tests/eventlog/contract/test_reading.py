@@ -233,3 +233,29 @@ async def test_impossible_pages_are_refused(log: EventLog) -> None:
         with pytest.raises(StoaError) as raised:
             await wrong
         assert isinstance(raised.value, BadInput)
+
+
+async def test_a_page_of_large_events_is_bounded_in_bytes_and_nothing_is_left_out(log: EventLog) -> None:
+    for n in range(7):
+        events = [NewEvent("order.changed", {"n": 10 * n + m, "text": "x" * 1_000_000}) for m in range(10)]
+        await log.append_to(ACME, events)
+    for filter in (EVERYTHING, Filter(tenant="acme")):
+        for backwards in (False, True):
+            seen: list[int] = []
+            pages = 0
+            while page := await log.read_all(
+                seen[-1] if seen and not backwards else 0,
+                filter=filter,
+                backwards=backwards,
+                until=seen[-1] if seen and backwards else None,
+            ):
+                assert sum(len(event.stored_data or b"") for event in page) <= 32 * 2**20
+                seen += positions(page)
+                pages += 1
+            assert seen == (list(range(70, 0, -1)) if backwards else list(range(1, 71)))
+            assert 3 <= pages <= 5
+    versions: list[int] = []
+    while page := await log.read_stream(ACME, from_version=len(versions) + 1):
+        assert len(page) <= 33
+        versions += [event.version for event in page]
+    assert versions == list(range(1, 71))
