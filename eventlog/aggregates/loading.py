@@ -21,6 +21,8 @@ __all__ = ["MAX_EVENTS", "Loaded", "StateLost", "advance", "begin", "load", "sna
 MAX_EVENTS: Final = 1_000_000
 """That are read for one state."""
 PAGE: Final = 500
+LARGE_BYTES: Final = 16 * 2**20
+"""Half of what a page may have."""
 
 _log = logging.getLogger(__name__)
 
@@ -141,7 +143,9 @@ async def advance(
             is_first = False
         known = [each for each in page if position is None or each.position <= position]
         loaded = _folded(aggregate, loaded, known)
-        if len(page) < PAGE or len(known) < len(page):
+        # A page of large events has fewer than were asked for, and is not the last.
+        is_last = len(page) < PAGE and sum(len(each.stored_data or b"") for each in page) < LARGE_BYTES
+        if not page or is_last or len(known) < len(page):
             break
     return loaded
 

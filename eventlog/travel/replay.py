@@ -68,7 +68,7 @@ async def replay(
         for event in page:
             sandbox.apply(event)
         count += len(page)
-        position = page[-1].position if len(page) == limit else end
+        position = page[-1].position if page else end  # a page of large events has fewer than were asked for
         on_progress(position - after, end - after)
     return Replayed(sandbox, count, max(position, after), is_complete=True)
 

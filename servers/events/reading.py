@@ -1,8 +1,9 @@
 """The tools that read events, and what is known of their types."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
-from eventlog.event import Filter, StreamId
+from eventlog.event import Filter, StreamId, StreamInfo
 from kit.author import Server
 from kit.call import current_call
 from servers.events import arguments as given
@@ -10,7 +11,7 @@ from servers.events import schema
 from servers.events.journal import Journal
 from servers.events.pages import Asked, open_number, open_word, seal_page
 from servers.events.scopes import READ, has_positions
-from servers.events.shown import show_events
+from servers.events.shown import is_cut, show_events
 from servers.events.types import Types
 from stoa.errors import BadInput
 
@@ -42,13 +43,12 @@ def add_tools(server: Server, journal: Journal, types: Types) -> None:
             at = open_number(call, "read_stream", asked, cursor)
             first, last = (first, at) if backwards else (at, last)
         info = await log.stream_info(id)
-        events = await log.read_stream(id, from_version=first, to_version=last, backwards=backwards, limit=limit + 1)
-        page = show_events(events[:limit], detail=detail, has_positions=has_positions(call.principal))
+        events = await log.read_stream(id, from_version=first, to_version=last, backwards=backwards, limit=limit)
+        page = show_events(events, detail=detail, has_positions=has_positions(call.principal))
+        then = _version_after(page, info, first, last, backwards=backwards)
         return schema.StreamPage(
             events=list(page),
-            next_cursor=seal_page(call, "read_stream", asked, events[len(page)].version)
-            if len(events) > len(page)
-            else None,
+            next_cursor=None if then is None else seal_page(call, "read_stream", asked, then),
             stream=stream,
             stream_version=info.version,
             first_version=info.first_version,
@@ -86,7 +86,7 @@ def add_tools(server: Server, journal: Journal, types: Types) -> None:
             else log.read_all(at or 0, filter=wanted, limit=limit + 1)
         )
         page = show_events(events[:limit], detail=detail, has_positions=has_positions(call.principal))
-        more = len(events) > len(page)
+        more = len(events) > len(page) or is_cut(events)
         return schema.EventPage(
             events=list(page),
             next_cursor=seal_page(call, "query_events", asked, events[len(page) - 1].position) if more else None,
@@ -106,6 +106,19 @@ def add_tools(server: Server, journal: Journal, types: Types) -> None:
         page = list(found[:limit])
         more = seal_page(call, "describe_event_type", [], page[-1].event_type) if len(found) > limit else None
         return schema.EventTypeDescription(types=page, next_cursor=more)
+
+
+def _version_after(
+    page: Sequence[schema.EventOut], info: StreamInfo, first: int, last: int | None, *, backwards: bool
+) -> int | None:
+    """Where the next page goes on; None at the end."""
+    if not page:
+        return None
+    if backwards:
+        version = page[-1].version - 1
+        return version if version >= max(first, info.first_version) else None
+    version = page[-1].version + 1
+    return version if version <= (info.version if last is None else min(last, info.version)) else None
 
 
 def iso(at: datetime | None) -> str | None:

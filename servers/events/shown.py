@@ -18,6 +18,7 @@ __all__ = [
     "Budget",
     "Detail",
     "fitting",
+    "is_cut",
     "show_document",
     "show_event",
     "show_events",
@@ -29,6 +30,8 @@ PREVIEW_CHARACTERS: Final = 400
 MAX_CHANGES: Final = 100
 MAX_ANSWER_BYTES: Final = 2 * 2**20
 """Of data in one answer; more goes to the next page. A single event may be half as long."""
+LARGE_PAGE_BYTES: Final = 30 * 2**20
+"""The log cuts its pages at 32 MiB, before an event of at most one."""
 ENVELOPE_BYTES: Final = 500
 
 POSITIONS: Final = frozenset({"first_position", "last_position"})
@@ -66,6 +69,11 @@ def show_events(
             break
         shown.append(show_event(event, detail=detail, has_positions=has_positions))
     return shown
+
+
+def is_cut(events: Sequence[Event]) -> bool:
+    """Whether the log may have read fewer events than it was asked for, because they are large."""
+    return sum(len(event.stored_data or b"") for event in events) >= LARGE_PAGE_BYTES
 
 
 def show_event(event: Event, *, detail: Detail, has_positions: bool) -> EventOut:

@@ -355,6 +355,21 @@ async def test_long_data_is_cut_in_brief_answers_and_pages_are_bounded(client: C
     assert seen == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.slow
+async def test_a_page_that_the_log_cuts_for_its_size_is_not_the_last(client: Client) -> None:
+    big = {"text": "x" * 1_000_000}
+    for _ in range(4):
+        await call(client, "append_events", stream="order-1", events=[event(data=big) for _ in range(10)])
+    for tool, arguments in (("read_stream", {"stream": "order-1"}), ("query_events", {})):
+        seen: list[int] = []
+        cursor: str | None = None
+        while cursor is not None or not seen:
+            page = await call(client, tool, limit=50, cursor=cursor, **arguments)
+            seen += [each["version"] for each in page["events"]]
+            cursor = page["next_cursor"]
+        assert sorted(seen) == list(range(1, 41))
+
+
 async def test_scopes_are_asked_for(client: Client) -> None:
     await call(client, "append_events", ADA, stream="order-1", events=[event()])
     assert (await call(client, "read_stream", READER, stream="order-1"))["events"]
