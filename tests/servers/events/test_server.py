@@ -80,6 +80,16 @@ async def test_who_appends_and_from_where_is_stamped_by_the_server(client: Clien
         assert forged in said["message"]
 
 
+async def test_an_event_carries_the_trace_of_the_call_that_appended_it(client: Client) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    meta: Any = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    await client.call_tool("append_events", {"stream": "order-1", "events": [event()]}, meta=meta)
+    await call(client, "append_events", stream="order-1", events=[event()])
+    traced, untraced = (await call(client, "read_stream", stream="order-1", detail="full"))["events"]
+    assert traced["metadata"]["traceparent"].split("-")[1] == trace
+    assert untraced["metadata"]["traceparent"] is None
+
+
 async def test_a_stream_that_has_gone_on_is_a_conflict_that_names_its_version(client: Client) -> None:
     await call(client, "append_events", stream="order-1", events=[event(), event()], expected_version=0)
     for expected in (0, 1, 3):
