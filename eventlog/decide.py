@@ -17,7 +17,18 @@ from eventlog.event import Appended, StreamId
 from eventlog.ids import id_text
 from eventlog.store import Outcome, Request
 
-__all__ = ["EVENT_COLUMNS", "End", "Known", "Placed", "Row", "StreamRow", "Written", "place", "write_down"]
+__all__ = [
+    "EVENT_COLUMNS",
+    "End",
+    "Known",
+    "Placed",
+    "Row",
+    "StreamRow",
+    "Written",
+    "has_more_doubts",
+    "place",
+    "write_down",
+]
 
 EVENT_COLUMNS: Final = (
     "position",
@@ -144,6 +155,16 @@ def place(
     return Placed(outcomes, accepted, doubtful)
 
 
+def has_more_doubts(requests: Sequence[Request], outcomes: Sequence[Outcome], doubtful: Sequence[Request]) -> bool:
+    """Whether a version is wrong only since another request of the batch turned out to be a repeat; `doubtful` are
+    those whose ids were looked up."""
+    looked_up = {id(request) for request in doubtful}
+    return any(
+        isinstance(outcome, WrongVersion) and id(request) not in looked_up
+        for request, outcome in zip(requests, outcomes, strict=True)
+    )
+
+
 def _repeat(request: Request, found: Mapping[bytes, Known]) -> Outcome | None:
     """The first answer when all events are there, as they were sent; a conflict when only some are, or elsewhere."""
     places = [found.get(event.event_id) for event in request.events]
@@ -176,7 +197,6 @@ def write_down(
     rows: list[Row] = []
     heads: dict[StreamId, StreamRow] = {}
     created: dict[StreamId, None] = {}
-    tails: dict[tuple[StreamId, str], bytes] = {}
     pack, sha256 = _NUMBERS.pack, hashlib.sha256
     for request, version in accepted:
         stream = request.stream
@@ -188,6 +208,7 @@ def write_down(
         else:
             pk, tenant, checksum = head.pk, head.tenant, head.checksum
             first_version, created_us = head.first_version, head.created_us
+        tails: dict[str, bytes] = {}
         for (
             event_id,
             type,
@@ -201,9 +222,9 @@ def write_down(
             subject,
         ) in request.events:
             position += 1
-            tail = tails.get((stream, type))
+            tail = tails.get(type)
             if tail is None:
-                tail = tails[stream, type] = envelope_tail(stream.tenant, stream.name, type)
+                tail = tails[type] = envelope_tail(stream.tenant, stream.name, type)
             # As `eventlog.chain.checksum`, without the price of a call with nine names for each event.
             numbers = pack(position, version, schema, occurred_us, recorded_us)
             checksum = sha256(checksum + digest + numbers + event_id + tail).digest()

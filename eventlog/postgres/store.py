@@ -20,8 +20,7 @@ from typing import Any, Final, cast, final
 
 import anyio
 
-from eventlog.conflict import WrongVersion
-from eventlog.decide import EVENT_COLUMNS, Known, StreamRow, place, write_down
+from eventlog.decide import EVENT_COLUMNS, Known, StreamRow, has_more_doubts, place, write_down
 from eventlog.event import Appended, StreamId, microseconds
 from eventlog.migrations.all import MIGRATIONS
 from eventlog.migrations.step import Migration
@@ -193,7 +192,7 @@ class PostgresStore:
             if placed.doubtful:
                 known = await _looked_up(session, placed.doubtful, streams)
                 again = place(requests, position=end.position, streams=streams, known=known)
-                if _has_more_doubts(requests, again.outcomes, placed.doubtful):
+                if has_more_doubts(requests, again.outcomes, placed.doubtful):
                     known = await _looked_up(session, requests, streams)
                     again = place(requests, position=end.position, streams=streams, known=known)
                 placed = again
@@ -246,15 +245,6 @@ async def _looked_up(
 async def _is_truncated(session: Session, requests: Sequence[Request]) -> bool:
     ((found,),) = await session.fetch(_IS_TRUNCATED, _ids(requests))
     return bool(found)
-
-
-def _has_more_doubts(requests: Sequence[Request], outcomes: Sequence[Outcome], doubtful: Sequence[Request]) -> bool:
-    """Whether a version is wrong only since another request of the batch turned out to be a repeat."""
-    looked_up = {id(request) for request in doubtful}
-    return any(
-        isinstance(outcome, WrongVersion) and id(request) not in looked_up
-        for request, outcome in zip(requests, outcomes, strict=True)
-    )
 
 
 def _ids(requests: Sequence[Request]) -> list[bytes]:

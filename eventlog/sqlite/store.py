@@ -5,13 +5,13 @@ it: then nobody else has appended.
 """
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Final, NamedTuple, cast
 
 import anyio
 
-from eventlog.decide import EVENT_COLUMNS, End, Known, Row, StreamRow, place, write_down
+from eventlog.decide import EVENT_COLUMNS, End, Known, Row, StreamRow, has_more_doubts, place, write_down
 from eventlog.event import StreamId, microseconds
 from eventlog.sqlite.database import SqliteDatabase
 from eventlog.store import Outcome, Request
@@ -122,11 +122,17 @@ class SqliteStore:
             self._types.clear()
         self._left = None  # until this one is committed: else numbers that were undone would be remembered
         streams = self._find_streams(connection, {request.stream for request in requests})
-        known = _look_up(connection, requests, streams) if is_repeated else None
+        known = None
+        if is_repeated or _is_truncated(connection, requests):
+            known = _look_up(connection, requests, streams)
         placed = place(requests, position=end.position, streams=streams, known=known)
         if placed.doubtful:
             known = _look_up(connection, placed.doubtful, streams)
-            placed = place(requests, position=end.position, streams=streams, known=known)
+            again = place(requests, position=end.position, streams=streams, known=known)
+            if has_more_doubts(requests, again.outcomes, placed.doubtful):
+                known = _look_up(connection, requests, streams)
+                again = place(requests, position=end.position, streams=streams, known=known)
+            placed = again
         accepted = [each.request for each in placed.accepted]
         if not accepted:
             return _Done(placed.outcomes, end, {})
@@ -196,12 +202,29 @@ def _look_up(
 ) -> dict[bytes, Known]:
     """Where the events of these requests are that were appended before."""
     by_pk = {row.pk: stream for stream, row in streams.items()}
-    waiting = iter({event.event_id for request in requests for event in request.events})
     known: dict[bytes, Known] = {}
-    while ids := tuple(islice(waiting, IDS_AT_ONCE)):
+    for ids in _ids(requests):
         marks = ", ".join("?" * len(ids))
         for table in ("event", "truncated"):
             sql = f"SELECT event_id, stream, version, position FROM {table} WHERE event_id IN ({marks})"  # noqa: S608 - marks
             for event_id, stream, version, position in connection.execute(sql, ids):
                 known[event_id] = Known(by_pk.get(stream), version, position)
     return known
+
+
+def _is_truncated(connection: sqlite3.Connection, requests: Sequence[Request]) -> bool:
+    """Whether an id is one of those that only the table `truncated` still has: no index refuses it."""
+    if connection.execute("SELECT 1 FROM truncated LIMIT 1").fetchone() is None:
+        return False
+    for ids in _ids(requests):
+        marks = ", ".join("?" * len(ids))
+        if connection.execute(f"SELECT 1 FROM truncated WHERE event_id IN ({marks}) LIMIT 1", ids).fetchone():  # noqa: S608 - marks
+            return True
+    return False
+
+
+def _ids(requests: Sequence[Request]) -> Iterator[Sequence[bytes]]:
+    """Of all events, so many that one statement takes them."""
+    waiting = iter({event.event_id for request in requests for event in request.events})
+    while ids := tuple(islice(waiting, IDS_AT_ONCE)):
+        yield ids
