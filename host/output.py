@@ -46,7 +46,7 @@ class Bar:
     def reach(self, done: int, of: int) -> None:
         """How far it is, where the work counts itself."""
         for task in self._progress.task_ids:
-            self._progress.update(task, completed=done, total=of, now="")
+            self._progress.update(task, completed=done, total=of, now="", visible=True)
 
 
 class Output:
@@ -119,7 +119,8 @@ class Output:
 
     @contextmanager
     def bar(self, doing: str, total: int) -> Generator[Bar]:
-        """A progress bar on stderr while the block runs; nothing where stderr is no terminal."""
+        """A progress bar on stderr while the block runs; nothing where stderr is no terminal. Without a total, it is
+        there from the first `reach` on."""
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -130,7 +131,7 @@ class Output:
         )
         progress = Progress(*columns, console=self._err, disable=not self._err.is_terminal)
         with progress:
-            progress.add_task(doing, total=total, now="starting")
+            progress.add_task(doing, total=total, now="starting", visible=total > 0)
             yield Bar(progress)
 
     @contextmanager

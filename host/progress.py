@@ -18,7 +18,7 @@ def progress(
 ) -> Generator[Callable[[int, int], None]]:
     """Calls itself with what is done, and what there is to do."""
     if output.is_watched:
-        with output.bar(doing, 1) as bar:
+        with output.bar(doing, 0) as bar:
             yield bar.reach
         return
     said = clock()

@@ -42,9 +42,8 @@ def event(console: Console, told: Event, *, full: bool = False, with_tenant: boo
         console.print(first)
     else:
         console.print(Text.assemble((number, "dim"), "  ", what, "  ", (version, "dim")), overflow="fold")
-        console.print(
-            Padding(Text.assemble(whose, "  ", (at, "dim"), overflow="fold"), (0, 0, 0, INDENT), expand=False)
-        )
+        for each in (whose, Text(at, "dim", overflow="fold")):
+            console.print(Padding(each, (0, 0, 0, INDENT), expand=False))
     if full:
         _in_full(console, told)
     elif told.is_erased:
