@@ -20,6 +20,7 @@ from eventlog.event import (
     Append,
     Metadata,
     microseconds,
+    moment,
 )
 from eventlog.ids import ENTROPY_BYTES, id_bytes, new_ids
 from eventlog.names import check_stream, check_type, shown
@@ -254,4 +255,12 @@ def _microseconds(at: datetime) -> int:
         raise BadInput(
             f"The time {at.isoformat()} of an event has no zone.", hint="Give it with one, UTC for instance."
         )
-    return microseconds(at)
+    us = microseconds(at)
+    try:
+        moment(us)  # with its zone, a time of the first or last day there is may be none in UTC: nobody could read it
+    except OverflowError as error:
+        raise BadInput(
+            f"The time {at.isoformat()} of an event is not of the years 1 to 9999 in UTC.",
+            hint="Give a time within them, or none: then it is now.",
+        ) from error
+    return us

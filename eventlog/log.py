@@ -30,7 +30,7 @@ from eventlog.filters import LAST, check_filter
 from eventlog.follow import follow
 from eventlog.group_commit import GroupCommit, Limits
 from eventlog.ids import Entropy
-from eventlog.names import check_stream, check_tenant, shown
+from eventlog.names import check_stream, check_tenant, is_beginning, shown
 from eventlog.reading import Reading
 from eventlog.scanning import Scanning
 from eventlog.schemas import TypeRegistry
@@ -46,6 +46,8 @@ MAX_PAGE: Final = 10_000
 MAX_APPENDS: Final = 1_000
 """In one call."""
 
+_LAST_VERSION: Final = 2**62
+"""More than any stream can have."""
 _INFO: Final = "t.name, s.name, s.version, s.first_version, s.last_position, s.created_us, s.updated_us, s.checksum"
 
 
@@ -134,15 +136,16 @@ class EventLog:
         A page of large events may have fewer than `limit`; an empty one is the end."""
         check_stream(stream)
         _check_limit(limit)
-        if from_version < 0 or (to_version is not None and to_version < from_version):
+        last = _LAST_VERSION if to_version is None else to_version
+        if not 0 <= from_version <= last <= _LAST_VERSION:
             raise BadInput(
-                f"There are no versions from {from_version} to {to_version}.",
+                f"There are no versions from {shown(from_version)} to {shown(to_version)}.",
                 hint="Give a first version of 1 or more and a last one that is not smaller.",
             )
         rows = await self._reading.rows(
             "e.stream = (SELECT s.pk FROM stream s JOIN tenant t ON t.pk = s.tenant WHERE t.name = $1 AND s.name = $2)"
             " AND e.version >= $3 AND e.version <= $4",
-            (*stream, from_version, 2**62 if to_version is None else to_version),
+            (*stream, from_version, last),
             by="version",
             backwards=backwards,
             limit=limit,
@@ -215,6 +218,8 @@ class EventLog:
         """Streams of a tenant in the order of their names, those after `after`."""
         check_tenant(tenant)
         _check_limit(limit)
+        if not is_beginning(prefix):
+            return []
         rows = await self.database.fetch(
             f"SELECT {_INFO} FROM stream s JOIN tenant t ON t.pk = s.tenant WHERE t.name = $1 AND s.name > $2"  # noqa: S608 - as above
             " AND s.name >= $3 AND s.name < $4 ORDER BY s.name LIMIT $5",

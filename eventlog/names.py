@@ -6,7 +6,17 @@ from typing import Final
 from eventlog.event import StreamId
 from stoa.errors import BadInput
 
-__all__ = ["MAX_STREAM_ID", "MAX_TENANT", "MAX_TYPE", "check_stream", "check_tenant", "check_type", "is_type", "shown"]
+__all__ = [
+    "MAX_STREAM_ID",
+    "MAX_TENANT",
+    "MAX_TYPE",
+    "check_stream",
+    "check_tenant",
+    "check_type",
+    "is_beginning",
+    "is_type",
+    "shown",
+]
 
 MAX_TENANT: Final = 100
 MAX_TYPE: Final = 100
@@ -40,6 +50,11 @@ def check_stream(stream: StreamId) -> StreamId:
         hint=f"Give the aggregate's type (lower case, a-z, 0-9, _; at most {MAX_AGGREGATE_TYPE}), a hyphen, and an id"
         f" of 1 to {MAX_STREAM_ID} printable characters without spaces and without / ? # %, for instance order-1001.",
     )
+
+
+def is_beginning(prefix: str) -> bool:
+    """Whether a name can begin so. Some of what cannot is no text to a database: half a character, or NUL."""
+    return prefix.isprintable()
 
 
 def is_type(type: object) -> bool:

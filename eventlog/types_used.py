@@ -5,7 +5,7 @@ from typing import cast
 
 from eventlog.filters import LAST
 from eventlog.log import EventLog
-from eventlog.names import check_tenant
+from eventlog.names import check_tenant, is_beginning
 
 __all__ = ["types_used"]
 
@@ -15,6 +15,8 @@ async def types_used(
 ) -> Sequence[str]:
     """In the order of their names, those after `after`. One look into an index for each type there is."""
     check_tenant(tenant)
+    if not is_beginning(prefix):
+        return []
     rows = await log.database.fetch(
         "SELECT name FROM event_type WHERE name > $1 AND name >= $2 AND name < $3 AND EXISTS ("
         "SELECT 1 FROM event e WHERE e.tenant = (SELECT pk FROM tenant WHERE name = $4) AND e.type = event_type.pk)"

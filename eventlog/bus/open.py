@@ -68,6 +68,8 @@ def shown(url: str) -> str:
         host, port = parts.hostname or "", f":{parts.port}" if parts.port else ""
     except ValueError:
         return "an address that cannot be read"
+    if "@" in f"{parts.path}{parts.query}{parts.fragment}":  # then what was taken for the host is of a password
+        return "an address that cannot be read"
     host = f"[{host}]" if ":" in host else host
     path = parts.path if parts.scheme == "unix" else ""
     return f"{parts.scheme}://{host}{port}{path}" if parts.scheme else "an address that cannot be read"

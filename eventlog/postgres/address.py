@@ -35,8 +35,9 @@ class Address:
         except ValueError:
             raise BadInput(f"{VARIABLE} cannot be read as an address.", hint=_FORM) from None
         _, _, where = parts.netloc.rpartition("@")
-        if parts.netloc.count("@") > 1 or parts.fragment:
-            raise BadInput(f"{VARIABLE} has an @ or # that is not written as %40 or %23.", hint=_FORM)
+        if rest.count("@") > 1 or "@" in f"{parts.path}{parts.query}" or parts.fragment:
+            # The password goes on behind what was taken for the host.
+            raise BadInput(f"{VARIABLE} has an @, / or # that is not written as %40, %2F or %23.", hint=_FORM)
         host = where or query.get("host", ["the default host"])[-1]
         database = unquote(parts.path.lstrip("/")) or query.get("dbname", ["the default database"])[-1]
         return cls(f"postgresql://{rest}", f"{database!r} at {host}", "target_session_attrs" not in query)

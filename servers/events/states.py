@@ -200,5 +200,8 @@ def _documents_of(opened: Opened, name: str) -> DocumentProjection:
 
 
 def _just_before(at: datetime) -> datetime:
-    """The log counts microseconds."""
-    return at - timedelta(microseconds=1)
+    """The log counts microseconds. Before the first one that there is, nothing was recorded either."""
+    try:
+        return at - timedelta(microseconds=1)
+    except OverflowError:
+        return at

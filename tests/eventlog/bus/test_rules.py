@@ -213,6 +213,9 @@ def test_a_message_that_is_none_or_of_another_is_refused(subject: str, body: byt
         ("unix:///run/redis.sock?password=secret", "unix:///run/redis.sock"),
         ("secret", "an address that cannot be read"),
         ("nats://user:secret@broker:port", "an address that cannot be read"),
+        ("nats://secret/token@broker", "an address that cannot be read"),
+        ("redis://:4222/secret@broker", "an address that cannot be read"),
+        ("redis://user:4222?secret@broker", "an address that cannot be read"),
     ],
 )
 def test_an_address_is_told_without_its_secrets(url: str, said: str) -> None:

@@ -37,6 +37,8 @@ def test_an_address_never_shows_its_password(url: str) -> None:
         "s3cret",
         "postgresql://stoa:s3cret@x@db/events",
         "postgresql://stoa:s3cret#x@db/events",
+        "postgresql://stoa:5432/s3cret@db/events",
+        "postgresql://stoa:5432?s3cret=@db/events",
         "postgresql://stoa@db/events?password:s3cret",
         "postgresql://[s3cret/events",
     ],

@@ -131,6 +131,8 @@ async def test_a_replay_adds_up_what_it_is_asked_to_in_a_sandbox(client: Client)
     assert await counts(client, "replay", projection="streams", types=["order.paid"]) == {"order": 1}
     assert await counts(client, "replay", projection="streams", since=events[1]["recorded_at"]) == {"order": 2}
     assert await counts(client, "replay", projection="streams", until=events[0]["recorded_at"]) == {"order": 1}
+    for first in ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00"):
+        assert await counts(client, "replay", projection="streams", since=first) == {"order": 3}
     assert await counts(client, "replay", projection="streams", after_position=events[0]["position"]) == {"order": 2}
     cut = await call(client, "replay", ADMIN, projection="streams", max_events=2)
     assert (cut["events"], cut["is_complete"], cut["position"]) == (2, False, events[1]["position"])
