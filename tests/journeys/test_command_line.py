@@ -140,7 +140,7 @@ def test_all_servers_together_say_where_they_are_and_end_cleanly(here: Path) -> 
             assert told["gateway"]["http"] == served["http"].removesuffix(f"/{served['server']}")
             assert served["http"].endswith(f"/mcp/{served['server']}")
             assert served["ws"].startswith("ws://127.0.0.1:")
-        port = int(served["http"].split(":")[2].split("/")[0])
+        port = int(told["gateway"]["http"].split(":")[2].split("/")[0])
         socket.create_connection(("127.0.0.1", port), timeout=5).close()
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=PATIENCE_SECONDS)

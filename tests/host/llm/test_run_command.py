@@ -82,7 +82,7 @@ async def test_a_key_in_the_environment_is_enough(provider: str, home: Path) -> 
     assert KEY not in shown
     files = [path async for path in anyio.Path(home).glob("*.db*")]
     assert files
-    assert not any(KEY.encode() in await path.read_bytes() for path in files)
+    assert [path for path in files if KEY.encode() in await path.read_bytes()] == []
     assert {asked.wire for asked in fake.requests} == {"responses" if provider == "OPENAI" else "messages"}
 
 
