@@ -26,8 +26,8 @@ def digest(salt: bytes, data: bytes, metadata: bytes) -> bytes:
 
 def envelope_tail(tenant: str, stream: str, type: str) -> bytes:
     """The words of the envelope, each with its length before it; the same for many events."""
-    words = [word.encode() for word in (tenant, stream, type)]
-    return b"".join(_LENGTH.pack(len(word)) + word for word in words)
+    a, b, c = tenant.encode(), stream.encode(), type.encode()
+    return b"".join((_LENGTH.pack(len(a)), a, _LENGTH.pack(len(b)), b, _LENGTH.pack(len(c)), c))
 
 
 def checksum(

@@ -38,7 +38,7 @@ class Limits:
     batch_requests: int = 2_000
     batch_events: int = 20_000
     batch_bytes: int = 16 * 2**20
-    overlap_events: int = 500
+    overlap_events: int = 1_000
     commits_at_once: int = 1
     wait_seconds: float = 10.0
 

@@ -6,12 +6,13 @@ it: then nobody else has appended.
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import chain, islice
 from typing import Final, NamedTuple, cast
 
 import anyio
 
-from eventlog.decide import EVENT_COLUMNS, End, Known, Row, StreamRow, has_more_doubts, place, write_down
+from eventlog.decide import EVENT_COLUMNS, End, Known, StreamRow, has_more_doubts, place, write_down
 from eventlog.event import StreamId, microseconds
 from eventlog.sqlite.database import SqliteDatabase
 from eventlog.store import Outcome, Request
@@ -24,17 +25,22 @@ POLL_SECONDS: Final = 0.05
 """Between looks whether another process has written, while somebody waits for it."""
 MAX_REMEMBERED: Final = 50_000
 """Streams."""
-ROWS_AT_ONCE: Final = 250
-"""In one INSERT: a statement is worked off without Python's lock, so the event loop goes on beside it."""
+ROWS_AT_ONCE: Final = (500, 100, 20, 4, 1)
+"""In one INSERT. A statement is worked off without Python's lock, so the event loop goes on beside it; but after each
+one the lock has to be waited for. Few sizes, because each is a statement of its own to be prepared and kept."""
 IDS_AT_ONCE: Final = 500
 
 _STREAM: Final = (
     "SELECT s.pk, s.tenant, s.name, s.version, s.first_version, s.last_position, s.created_us, s.updated_us, s.checksum"
     " FROM stream s JOIN tenant t ON t.pk = s.tenant WHERE t.name = ? AND s.name = ?"
 )
-_MARKS: Final = f"({', '.join('?' * len(EVENT_COLUMNS))})"
-_INSERT: Final = f"INSERT INTO event ({', '.join(EVENT_COLUMNS)}) VALUES "  # noqa: S608 - names and marks only
-_INSERT_FULL: Final = _INSERT + ", ".join([_MARKS] * ROWS_AT_ONCE)
+_EVENTS: Final = f"INSERT INTO event ({', '.join(EVENT_COLUMNS)}) VALUES "  # noqa: S608 - names only
+# `first_version` belongs to whoever truncates the stream.
+_HEADS: Final = f"INSERT INTO stream ({', '.join(StreamRow._fields)}) VALUES "  # noqa: S608 - names only
+_NEWER: Final = (
+    " ON CONFLICT (pk) DO UPDATE SET version = excluded.version, last_position = excluded.last_position,"
+    " updated_us = excluded.updated_us, checksum = excluded.checksum"
+)
 
 
 class SqliteStore:
@@ -74,8 +80,8 @@ class SqliteStore:
 
     async def synchronous(self) -> str:
         """How far a commit goes before it is answered, as the connection that writes tells it: FULL."""
-        found = await self._database.transact(lambda connection: connection.execute("PRAGMA synchronous").fetchone()[0])
-        return ("OFF", "NORMAL", "FULL", "EXTRA")[found]
+        (level,) = await self._database.transact(lambda connection: connection.execute("PRAGMA synchronous").fetchone())
+        return ("OFF", "NORMAL", "FULL", "EXTRA")[cast(int, level)]
 
     async def grown(self, position: int) -> None:
         while self._seen <= position:
@@ -146,12 +152,8 @@ class SqliteStore:
                 connection, "event_type", self._types, {event.type for each in accepted for event in each.events}
             ),
         )
-        _insert(connection, written.events)
-        connection.executemany("INSERT INTO stream VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", written.created)
-        connection.executemany(
-            "UPDATE stream SET version = ?, last_position = ?, updated_us = ?, checksum = ? WHERE pk = ?",
-            [(row.version, row.last_position, row.updated_us, row.checksum, row.pk) for row in written.changed],
-        )
+        _insert(connection, _EVENTS, written.events)
+        _insert(connection, _HEADS, (*written.created, *written.changed), _NEWER)
         connection.execute("UPDATE log SET position = ?, recorded_us = ?, streams = ? WHERE id = 1", written.end)
         return _Done(placed.outcomes, written.end, written.heads)
 
@@ -190,11 +192,18 @@ def _pks(connection: sqlite3.Connection, table: str, known: dict[str, int], name
     return known
 
 
-def _insert(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
-    waiting = iter(rows)
-    while part := tuple(islice(waiting, ROWS_AT_ONCE)):
-        sql = _INSERT_FULL if len(part) == ROWS_AT_ONCE else _INSERT + ", ".join([_MARKS] * len(part))
-        connection.execute(sql, list(chain.from_iterable(part)))
+def _insert(connection: sqlite3.Connection, sql: str, rows: Sequence[Sequence[object]], rest: str = "") -> None:
+    at = 0
+    for size in ROWS_AT_ONCE:
+        while len(rows) - at >= size:
+            part = rows[at : at + size]
+            connection.execute(_spelt(sql, size, len(part[0]), rest), list(chain.from_iterable(part)))
+            at += size
+
+
+@lru_cache
+def _spelt(sql: str, rows: int, columns: int, rest: str) -> str:
+    return sql + ", ".join([f"({', '.join('?' * columns)})"] * rows) + rest
 
 
 def _look_up(
