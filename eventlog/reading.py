@@ -8,6 +8,7 @@ from eventlog.event import MAX_DATA_BYTES, Event, StreamId
 from eventlog.ids import id_text
 from eventlog.schemas import TypeRegistry
 from eventlog.sealing import SubjectKey, SubjectKeys
+from stoa.errors import BadInput
 
 __all__ = ["COLUMNS", "DATA", "FROM", "MAX_PAGE_BYTES", "Reading"]
 
@@ -45,7 +46,8 @@ class Reading:
         return f"<Reading, {len(self._tenant_names)} tenants and {len(self._type_names)} types known>"
 
     async def events(self, rows: Sequence[Row]) -> list[Event]:
-        """Of rows that have `COLUMNS`."""
+        """Of rows that have `COLUMNS`. Raises `BadInput` for sealed data where the log was opened without keys: to say
+        that it is erased would not be true."""
         raw = cast("Sequence[_Raw]", rows)
         tenants, types = self._tenant_names, self._type_names
         if not tenants.keys() >= {row[_TENANT] for row in raw}:
@@ -54,7 +56,12 @@ class Reading:
             await self._learn("event_type", types, {row[_TYPE] for row in raw})
         sealed = {subject for row in raw if (subject := row[_SUBJECT]) is not None}
         keys: Mapping[bytes, SubjectKey] = {}
-        if sealed and self._keys is not None:
+        if sealed:
+            if self._keys is None:
+                raise BadInput(
+                    "There is data about subjects among these events, and the log was opened without their keys.",
+                    hint="Open it as Stoa does, with its secret key.",
+                )
             keys = await self._keys.for_opening(sealed)
 
         upcasters = self._upcasters

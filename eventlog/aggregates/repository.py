@@ -24,6 +24,7 @@ __all__ = ["RETRIES", "Command", "Executed", "Repository", "event_id_of"]
 
 RETRIES: Final = 10
 MAX_COMMAND_ID: Final = 200
+_NO_BOUND: Final = 2**62
 
 _BACKOFF: Final = Backoff(first_seconds=0.005, most_seconds=0.5, floor_seconds=0.0)
 _NAMESPACE: Final = uuid.UUID("6f0d7a54-6a3c-5d57-9a5e-1b0f6d2c8e41")
@@ -84,9 +85,11 @@ class Repository(Generic[S]):
         return await snapshot_if_due(self._log, self.aggregate, loaded, self._policy, now=self._clock.now())
 
     async def take_snapshot(self, stream: StreamId) -> int:
-        """Now, whatever the policy; answers the version that it is of. Raises `Conflict` as `loading.snapshot`."""
+        """Now, whatever the policy; answers the version that it is of. Raises `Conflict` as `loading.snapshot`.
+
+        However long the stream is: a snapshot is what makes a long one loadable."""
         self._check(stream)
-        loaded = await load(self._log, self.aggregate, stream)
+        loaded = await load(self._log, self.aggregate, stream, max_events=_NO_BOUND)
         return await snapshot(self._log, self.aggregate, loaded, now_us=microseconds(self._clock.now()))
 
     async def execute(
@@ -134,7 +137,11 @@ class Repository(Generic[S]):
                     return Executed(stream, done, done.version, tries, is_repeat=True)
                 raise
             else:
-                return Executed(stream, appended, appended.version, tries, appended.is_repeat, loaded)
+                if appended.is_repeat and command_id is not None:
+                    # Done by somebody else in this very moment, and maybe with more events than were decided here.
+                    appended = await self._done(stream, command_id) or appended
+                before = None if appended.is_repeat else loaded
+                return Executed(stream, appended, appended.version, tries, appended.is_repeat, before)
             await anyio.sleep(self._backoff.delay(tries, self._rng))
         raise AssertionError("the last try returns or raises")
 

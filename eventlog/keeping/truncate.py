@@ -85,7 +85,7 @@ async def _verified(log: EventLog, aggregate: Aggregate[Any], info: StreamInfo, 
             f" {info.first_version - 1} or later. Nothing was removed.",
             hint="Restore the snapshots of the stream from a backup.",
         )
-    replayed = await advance(log, aggregate, start, version=kept.version)
+    replayed = await advance(log, aggregate, start, version=kept.version, max_events=kept.version)
     if replayed.version != kept.version or written(aggregate, replayed.state) != kept.state:
         raise Conflict(
             f"The snapshot of {stream.name!r} at version {kept.version} is not what its events add up to. Nothing was"

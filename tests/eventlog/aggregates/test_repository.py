@@ -12,7 +12,7 @@ from eventlog.aggregates.aggregate import fold, fresh
 from eventlog.aggregates.policy import EveryEvents, Manual
 from eventlog.aggregates.repository import Executed, Repository, event_id_of
 from eventlog.conflict import WrongVersion
-from eventlog.event import Metadata, NewEvent, StreamId
+from eventlog.event import Appended, Metadata, NewEvent, StreamId
 from eventlog.log import EventLog
 from eventlog.open import open_memory
 from stoa.errors import BadInput, Conflict, NotFound
@@ -141,6 +141,29 @@ async def test_the_same_command_at_the_same_time_is_done_once(log: EventLog) -> 
     assert loaded.state["versions"] == [1]
     assert {each.version for each in results} == {1}
     assert sum(not each.is_repeat for each in results) == 1
+
+
+class Overtaken(EventLog):
+    """The log of somebody who is a little late: another one appends first."""
+
+    def __init__(self, log: EventLog, first: Sequence[NewEvent]) -> None:
+        self.__dict__.update(log.__dict__)
+        self._first = first
+
+    async def append_to(self, stream: StreamId, events: Sequence[NewEvent], *, expected: int | None = None) -> Appended:
+        first, self._first = self._first, ()
+        if first:
+            await super().append_to(stream, first)
+        return await super().append_to(stream, events, expected=expected)
+
+
+async def test_who_is_overtaken_by_the_same_command_gets_all_that_it_did(log: EventLog) -> None:
+    did = [deposit(n)._replace(event_id=event_id_of(ACME, "x", n)) for n in (0, 1)]
+    late = await accounts(Overtaken(log, did)).execute(ACME, lambda state: [deposit(7)], command_id="x")
+    assert late.is_repeat
+    assert late.appended is not None
+    assert (late.appended.first_version, late.version, late.before) == (1, 2, None)
+    assert list(late.appended.event_ids) == [event.event_id for event in did]
 
 
 @pytest.mark.parametrize("command_id", ["", "x" * 201, "a\nb"])

@@ -7,6 +7,7 @@ import pytest
 
 from eventlog.chain import START
 from eventlog.event import EVERYTHING, Append, Event, Filter, Metadata, NewEvent, StreamId
+from eventlog.keeping.erase import erase
 from eventlog.log import EventLog
 from eventlog.schemas import EventType, TypeRegistry
 from stoa.clock import ManualClock
@@ -186,6 +187,19 @@ async def test_what_is_about_a_subject_lies_sealed_and_reads_open(log: EventLog)
     assert isinstance(data, bytes)
     assert b"Joe" not in data
     assert subject not in (None, b"joe")
+
+
+async def test_without_keys_sealed_data_is_not_said_to_be_erased(log: EventLog) -> None:
+    await log.append_to(ACME, [NewEvent("order.paid", {}), NewEvent("order.placed", {"name": "Joe"}, subject="joe")])
+    without = EventLog(log.store)
+    (open_one,) = await without.read_all(limit=1)
+    assert not open_one.is_erased
+    with pytest.raises(BadInput, match="opened without their keys"):
+        await without.read_all()
+    with pytest.raises(BadInput, match="opened without their keys"):
+        await without.read_stream(ACME)
+    await erase(log, ACME)
+    assert [event.is_erased for event in await without.read_all(limit=2)] == [True, True]
 
 
 @pytest.mark.parametrize(

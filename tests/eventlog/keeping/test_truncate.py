@@ -1,9 +1,12 @@
 """Events are left behind only below a snapshot that was just found to be what they add up to."""
 
 from dataclasses import replace
+from typing import cast
 
 import pytest
 
+from eventlog.aggregates import loading
+from eventlog.aggregates.loading import advance, load
 from eventlog.aggregates.repository import Repository
 from eventlog.event import Append, Event, NewEvent, StreamId
 from eventlog.keeping.erase import erase
@@ -45,6 +48,20 @@ async def test_the_stream_goes_on_after_a_truncation_of_everything(log: EventLog
     assert appended.version == 6
     assert (await Repository(log, ORDERS).load(ORDER)).version == 6
     assert (await verify(log)).is_sound
+
+
+async def test_a_stream_too_long_to_be_loaded_gets_a_snapshot_and_is_truncated(
+    log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(log, ORDER, 9)
+    for bounded in (load, advance):
+        monkeypatch.setitem(cast("dict[str, object]", bounded.__kwdefaults__), "max_events", 3)
+    monkeypatch.setattr(loading, "PAGE", 2)
+    with pytest.raises(BadInput, match="more than 3 events"):
+        await Repository(log, ORDERS).load(ORDER)
+    assert await Repository(log, ORDERS).take_snapshot(ORDER) == 9
+    assert (await truncate_before(log, ORDER, 9, aggregate=ORDERS)).events == 8
+    assert (await Repository(log, ORDERS).load(ORDER)).version == 9
 
 
 async def test_it_goes_on_from_an_earlier_truncation(log: EventLog) -> None:
