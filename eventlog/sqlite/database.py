@@ -115,10 +115,13 @@ class SqliteDatabase:
         microseconds: less than a thread would cost that it might be done in. Not for a database in memory."""
         self._check_open()
         try:
+            self._check_place()  # else whoever waits here would wait for ever
             if self._watcher is None:
                 self._watcher = connect(self._opening)
                 self._watcher.execute("PRAGMA busy_timeout = 0")
             return int(self._watcher.execute("PRAGMA data_version").fetchone()[0])
+        except _Moved:
+            raise self._moved() from None
         except sqlite3.Error as error:
             if primary_code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
                 return -random.getrandbits(32)  # nobody knows: it may have changed

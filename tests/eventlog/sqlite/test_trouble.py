@@ -4,7 +4,7 @@ import resource
 import signal
 import sqlite3
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 
 import anyio
@@ -98,6 +98,18 @@ async def test_a_file_that_was_moved_away_is_noticed(tmp_path: Path, how: str) -
         path.unlink(missing_ok=True)
         (tmp_path / "elsewhere.db").rename(path)
         assert (await log.append_to(ORDER, [SMALL])).version == 2
+
+
+async def test_who_waits_for_events_of_a_file_that_was_moved_away_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "events.db"
+    async with open_sqlite(path) as store, serve_log(store) as log:
+        await log.append_to(ORDER, [SMALL])
+        with anyio.fail_after(10):
+            async with aclosing(log.follow(0)) as pages:
+                assert len(await anext(pages)) == 1
+                path.rename(tmp_path / "elsewhere.db")
+                with pytest.raises(Unavailable, match="removed or replaced"):
+                    await anext(pages)
 
 
 async def test_damage_is_told_and_not_hidden(tmp_path: Path) -> None:
