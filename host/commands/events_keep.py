@@ -71,7 +71,12 @@ def _show_report(console: Console, report: Report, kept: SnapshotReport) -> None
     seen += f", beside {' and '.join(gone)}" if gone else ""
     seen += f", up to position {report.position:,}"
     if kept.streams:
-        others = (("wrong", kept.wrong), ("unproven", kept.unproven), ("outdated", kept.outdated))
+        others = (
+            ("wrong", kept.wrong),
+            ("failed", kept.failed),
+            ("unproven", kept.unproven),
+            ("outdated", kept.outdated),
+        )
         told = [f"{kept.good:,} good", *(f"{number:,} {what}" for what, number in others if number)]
         seen += f"; snapshots: {', '.join(told)}"
     verdict = ("sound  ", "bold green") if not problems else ("not sound  ", "bold red")

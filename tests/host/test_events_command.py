@@ -212,6 +212,23 @@ def test_a_log_that_was_changed_is_not_sound(told: Callable[..., Any], seeded: P
     assert [each["position"] for each in found["problems"]] == [2]
 
 
+def test_a_snapshot_that_is_not_what_the_events_add_up_to_is_not_sound(
+    told: Callable[..., Any], seeded: Path, capsys: Capture
+) -> None:
+    told("snapshot", "order-1")
+    assert told("verify")["snapshots"]["good"] == 1
+    with sqlite3.connect(seeded / "events.db") as database:
+        database.execute("UPDATE snapshot SET state = zeroblob(40)")
+    database.close()
+    found = told("verify", code=TOOL_FAILED)
+    assert (found["is_sound"], found["problems"], found["snapshots"]["wrong"]) == (False, [], 1)
+    assert run_command(["events", "verify"]) == TOOL_FAILED
+    shown = capsys.readouterr().out
+    assert "not sound" in shown
+    assert "order-1" in shown
+    assert "1 wrong" in shown
+
+
 def test_people_read_escaped_lines(seeded: Path, capsys: Capture) -> None:
     assert run_command(["events", "tail"]) == OK
     lines = capsys.readouterr().out.splitlines()

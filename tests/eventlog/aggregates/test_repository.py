@@ -12,9 +12,10 @@ from eventlog.aggregates.aggregate import fold, fresh
 from eventlog.aggregates.policy import EveryEvents, Manual
 from eventlog.aggregates.repository import Executed, Repository, event_id_of
 from eventlog.conflict import WrongVersion
-from eventlog.event import Appended, Metadata, NewEvent, StreamId
+from eventlog.event import Metadata, NewEvent, StreamId
 from eventlog.log import EventLog
-from eventlog.open import open_memory
+from eventlog.open import open_memory, serve_log
+from eventlog.store import Outcome, Request
 from stoa.errors import BadInput, Conflict, NotFound
 from tests.eventlog.aggregates.accounts import ACCOUNT, ACME, State, deposit, deposits, withdraw
 
@@ -143,23 +144,27 @@ async def test_the_same_command_at_the_same_time_is_done_once(log: EventLog) -> 
     assert sum(not each.is_repeat for each in results) == 1
 
 
-class Overtaken(EventLog):
-    """The log of somebody who is a little late: another one appends first."""
+class Overtaken:
+    """The store of somebody who is a little late: others append just before."""
 
     def __init__(self, log: EventLog, first: Sequence[NewEvent]) -> None:
-        self.__dict__.update(log.__dict__)
+        self.database = log.database
+        self.grown = log.store.grown
+        self._log = log
         self._first = first
 
-    async def append_to(self, stream: StreamId, events: Sequence[NewEvent], *, expected: int | None = None) -> Appended:
+    async def commit(self, requests: Sequence[Request]) -> Sequence[Outcome]:
         first, self._first = self._first, ()
         if first:
-            await super().append_to(stream, first)
-        return await super().append_to(stream, events, expected=expected)
+            await self._log.append_to(ACME, first)
+        return await self._log.store.commit(requests)
 
 
 async def test_who_is_overtaken_by_the_same_command_gets_all_that_it_did(log: EventLog) -> None:
     did = [deposit(n)._replace(event_id=event_id_of(ACME, "x", n)) for n in (0, 1)]
-    late = await accounts(Overtaken(log, did)).execute(ACME, lambda state: [deposit(7)], command_id="x")
+    with anyio.fail_after(20):
+        async with serve_log(Overtaken(log, did)) as later:
+            late = await accounts(later).execute(ACME, lambda state: [deposit(7)], command_id="x")
     assert late.is_repeat
     assert late.appended is not None
     assert (late.appended.first_version, late.version, late.before) == (1, 2, None)

@@ -130,13 +130,16 @@ async def work(folder: Path, job: str, point: Points) -> None:
 
 
 async def look(folder: Path) -> dict[str, Any]:
-    async with open_sqlite(folder / "events.db") as store, open_database(_subjects(folder)) as kept:
-        async with serve_log(store, keys=SubjectKeys(kept, MASTER)) as log:
-            return {
-                "problems": [str(each) for each in (await verify(log)).problems],
-                "events": await _digest(log),
-                "file": _file(folder / "events.jsonl"),
-            }
+    async with (
+        open_sqlite(folder / "events.db") as store,
+        open_database(_subjects(folder)) as kept,
+        serve_log(store, keys=SubjectKeys(kept, MASTER)) as log,
+    ):
+        return {
+            "problems": [str(each) for each in (await verify(log)).problems],
+            "events": await _digest(log),
+            "file": _file(folder / "events.jsonl"),
+        }
 
 
 async def _digest(log: EventLog) -> str:
