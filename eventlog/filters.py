@@ -25,11 +25,10 @@ _BEGINNING: Final = re.compile(r"(?:[a-z][a-z0-9_]*\.)+\*")
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """`sql` begins with AND, or is empty. `has_index` when a database finds the events without looking at others."""
+    """`sql` begins with AND, or is empty."""
 
     sql: str
     values: tuple[Value, ...]
-    has_index: bool
 
 
 def check_filter(filter: Filter) -> Filter:
@@ -79,8 +78,8 @@ def conditions(filter: Filter, first_mark: int) -> Conditions:
         values.append(value)
         return f"${first_mark + len(values) - 1}"
 
-    has_index = filter.correlation_id is not None or bool(filter.tenant is not None and filter.types)
-    by_type = "" if has_index and filter.correlation_id is None else "+"
+    # The index on tenant, type and position serves those who name both; on the tenant alone it would have to be sorted.
+    by_type = "" if filter.tenant is not None and filter.types and filter.correlation_id is None else "+"
     if filter.tenant is not None:
         tenant = f"(SELECT pk FROM tenant WHERE name = {mark(filter.tenant)})"  # noqa: S608 - as below
         sql.append(f"{by_type}e.tenant = {tenant}")
@@ -100,4 +99,4 @@ def conditions(filter: Filter, first_mark: int) -> Conditions:
         sql.append(f"e.recorded_us >= {mark(microseconds(filter.since))}")
     if filter.until is not None:
         sql.append(f"e.recorded_us < {mark(microseconds(filter.until))}")
-    return Conditions("".join(f" AND {each}" for each in sql), tuple(values), has_index)
+    return Conditions("".join(f" AND {each}" for each in sql), tuple(values))

@@ -17,7 +17,7 @@ from eventlog.reading import DATA, MAX_PAGE_BYTES, Reading
 __all__ = ["Page", "Scanning"]
 
 SMALLEST_WINDOW: Final = 2_000
-LARGEST_WINDOW: Final = 4_000_000
+LARGEST_WINDOW: Final = 250_000
 QUICK_SECONDS: Final = 0.02
 SLOW_SECONDS: Final = 0.1
 WORTH_SEARCHING: Final = 20_000
