@@ -176,6 +176,9 @@ def dead_letters(
         str | None, typer.Option(metavar="ID", help="Apply this one again, and what waits behind it.")
     ] = None,
     purge: Annotated[bool, typer.Option("--purge", help="Give up those of --projection for good.")] = False,
+    subscription: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Those of a subscription of the bus, not of a projection.")
+    ] = None,
     tenant: Tenant = None,
     all_tenants: AllTenants = False,
     yes: Yes = False,
@@ -186,6 +189,17 @@ def dead_letters(
 
     if retry is not None and purge:
         raise BadInput("--retry and --purge contradict each other.", hint="Give one of them.")
+    if subscription is not None:
+        from host.commands.events_bus import list_letters, purge_letters
+
+        if projection is not None or retry is not None or all_tenants:
+            raise BadInput(
+                "--subscription goes with --purge and --tenant alone.",
+                hint="What a subscriber does with an event is in its own program: try it again there.",
+            )
+        if purge:
+            return purge_letters(*_work(context), subscription, _tenant(tenant), yes=yes)
+        return list_letters(*_work(context), subscription, _tenant(tenant))
     whose = _tenants(tenant, all_tenants)
     if retry is not None:
         return retry_dead_letter(*_work(context), projection, retry, whose)

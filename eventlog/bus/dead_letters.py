@@ -18,7 +18,18 @@ from stoa.errors import NotFound
 if TYPE_CHECKING:
     from eventlog.log import EventLog
 
-__all__ = ["DEAD_LETTERED", "MAX_REASON", "PURGED", "RETRIED", "TYPES", "DeadLetter", "DeadLetters", "fold", "why"]
+__all__ = [
+    "DEAD_LETTERED",
+    "MAX_LISTED",
+    "MAX_REASON",
+    "PURGED",
+    "RETRIED",
+    "TYPES",
+    "DeadLetter",
+    "DeadLetters",
+    "fold",
+    "why",
+]
 
 DEAD_LETTERED: Final = "bus.dead_lettered"
 RETRIED: Final = "bus.dead_letter_retried"
@@ -68,7 +79,8 @@ TYPES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """`event_id` is of the event that nobody could handle; empty for a message that could not be read at all."""
+    """`event_id` is of the event that nobody could handle; empty for a message that could not be read at all: such a
+    one can only be given up, by its `id`."""
 
     id: str
     tenant: str
@@ -126,6 +138,9 @@ class DeadLetters:
         """Hand the event, as it is in the log now, to `handle`; what that raises is raised, and the letter stays.
         Raises `NotFound` for a letter or an event that there is not."""
         letter = await self._one(tenant, subscription, event_id)
+        if not letter.event_id:
+            raise NotFound("The message could not be read; there is no event to try.", hint="Give it up by purging it.")
+        event_id = letter.event_id
         found = await self._log.read_stream(
             StreamId(tenant, letter.stream), from_version=letter.version, to_version=letter.version, limit=1
         )
@@ -137,13 +152,23 @@ class DeadLetters:
         await self._append(tenant, subscription, RETRIED, event_id, {"event_id": event_id}, correlation_id=None)
 
     async def purge(self, tenant: str, subscription: str, event_id: str) -> None:
-        """Give it up for good. Raises `NotFound`."""
-        letter = await self._one(tenant, subscription, event_id)
-        await self._append(tenant, subscription, PURGED, letter.event_id, {"event_id": event_id}, correlation_id=None)
+        """Give it up for good: by the event's id, or its own. Raises `NotFound`."""
+        await self._give_up(await self._one(tenant, subscription, event_id))
+
+    async def purge_all(self, tenant: str, subscription: str) -> Sequence[DeadLetter]:
+        """Give up as many as `list` shows at most; answers which."""
+        letters = await self.list(tenant, subscription, limit=MAX_LISTED)
+        for each in letters:
+            await self._give_up(each)
+        return letters
+
+    async def _give_up(self, letter: DeadLetter) -> None:
+        about = letter.event_id or letter.id
+        await self._append(letter.tenant, letter.subscription, PURGED, about, {"event_id": about}, correlation_id=None)
 
     async def _one(self, tenant: str, subscription: str, event_id: str) -> DeadLetter:
         for each in await self._open(tenant, subscription):
-            if each.event_id == event_id:
+            if event_id in (each.event_id, each.id) and event_id:
                 return each
         raise NotFound(f"The subscription {subscription!r} has no dead letter of an event {event_id!r}.")
 
@@ -182,7 +207,7 @@ def fold(events: Sequence[Event]) -> Sequence[DeadLetter]:
     for event in events:
         data = event.data
         if event.type == DEAD_LETTERED and not event.is_erased:
-            letters[data.get("event_id", event.event_id)] = DeadLetter(
+            letters[data.get("event_id") or event.event_id] = DeadLetter(
                 id=event.event_id,
                 tenant=event.tenant,
                 subscription=data["subscription"],

@@ -8,6 +8,7 @@ import anyio
 from rich.console import Console
 from rich.text import Text
 
+from eventlog.bus.open import open_relays
 from eventlog.projections.builtin import BUILTIN
 from eventlog.projections.projector import Projector
 from eventlog.projections.status import DeadLetter, Purged, Retried, Status
@@ -223,8 +224,8 @@ def _ask(settings: Settings, question: Callable[[Projector], Awaitable[T]], *, o
     """Of a projector that knows all projections, or only the one that it is to work on."""
 
     async def ask() -> T:
-        async with open_whole(settings) as (log, model):
-            known = (*BUILTIN, *model.projections)
+        async with open_whole(settings) as (log, model), open_relays(settings) as relays:
+            known = (*BUILTIN, *relays, *model.projections)
             wanted = [each for each in known if each.name == only] if only is not None else known
             return await question(Projector(log, wanted or known))
 

@@ -10,6 +10,8 @@ from typing import Any
 import anyio
 import pytest
 
+from eventlog.bus.dead_letters import DeadLetters
+from eventlog.bus.message import Message
 from eventlog.event import Metadata, NewEvent, StreamId
 from eventlog.open import open_log
 from host.door import run_command
@@ -128,6 +130,8 @@ def test_a_tenants_stream_is_its_own(told: Callable[..., Any]) -> None:
         ("projections", "none-such"),
         ("dead-letters", "--retry", "x", "--purge"),
         ("dead-letters", "--retry", "none-such"),
+        ("dead-letters", "--subscription", "shipping", "--retry", "x"),
+        ("dead-letters", "--subscription", "no name"),
         ("truncate", "order-7", "--before", "2", "--yes"),
         ("erase", "order-7", "--yes"),
         ("erase", "order-1", "--version", "99", "--yes"),
@@ -172,6 +176,7 @@ def test_nothing_is_removed_without_consent(told: Callable[..., Any]) -> None:
         ("truncate", "order-1", "--before", "2"),
         ("subjects", "erase", "ada"),
         ("dead-letters", "--purge"),
+        ("dead-letters", "--subscription", "shipping", "--purge"),
     ):
         assert "--yes" in told(*words, code=BAD_INPUT)["error"]["hint"]
     assert positions(told("tail")) == [1, 2, 3, 5]
@@ -227,6 +232,40 @@ def test_a_snapshot_that_is_not_what_the_events_add_up_to_is_not_sound(
     assert "not sound" in shown
     assert "order-1" in shown
     assert "1 wrong" in shown
+
+
+def test_what_a_subscriber_of_the_bus_gave_up_is_listed_and_purged(
+    told: Callable[..., Any], seeded: Path, capsys: Capture
+) -> None:
+    async def fail(tenant: str) -> None:
+        async with open_log(Settings.model_validate({"home": seeded})) as log:
+            (event,) = await log.read_stream(StreamId(tenant, "order-1"), limit=1)
+            dead = DeadLetters(log)
+            await dead.record("shipping", Message.of(event), reason="no van\x1b[2J", attempts=3)
+            await dead.record_unreadable("shipping", tenant, digest="d", reason="no JSON", attempts=1)
+
+    anyio.run(fail, "default")
+    anyio.run(fail, "acme")
+    mine = ("dead-letters", "--subscription", "shipping")
+    assert [each["reason"] for each in told(*mine)["dead_letters"]] == ["no van\x1b[2J", "no JSON"]
+    assert run_command(["events", *mine]) == OK
+    shown = capsys.readouterr().out
+    assert "order.placed  order-1 v1  @1" in shown
+    assert "3 attempts" in shown
+    assert "\x1b" not in shown
+    assert len(told(*mine, "--purge", "--yes")["purged"]) == 2
+    assert run_command(["events", *mine]) == OK
+    assert "none" in capsys.readouterr().err
+    assert len(told(*mine, "--tenant", "acme")["dead_letters"]) == 2
+
+
+def test_the_relay_to_a_broker_is_among_the_projections(
+    told: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {each["name"] for each in told("projections")["projections"]}
+    monkeypatch.setenv("STOA_BUS_URL", "nats://127.0.0.1:1")  # nobody is there: to be told of, it need not be
+    assert {each["name"] for each in told("projections")["projections"]} == {*before, "bus_relay"}
+    assert told("projections", "bus_relay")["projections"][0]["kind"] == "sink"
 
 
 def test_people_read_escaped_lines(seeded: Path, capsys: Capture) -> None:

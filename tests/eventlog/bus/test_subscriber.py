@@ -186,6 +186,11 @@ async def test_a_message_that_cannot_be_read_becomes_a_dead_letter_without_its_w
     assert "cannot be read" in letter.reason
     assert "made" not in letter.reason
     assert desk.got == []
+    dead = DeadLetters(log)
+    with pytest.raises(NotFound, match="no event to try"):
+        await dead.retry("acme", "shipping", letter.id, desk.handle)
+    await dead.purge("acme", "shipping", letter.id)
+    assert await dead.list("acme", "shipping") == []
 
 
 async def test_a_place_that_is_away_is_waited_for_and_no_event_is_blamed(log: EventLog) -> None:
