@@ -280,6 +280,11 @@ def _of_server(error: object, address: Address) -> StoaError:
             )
         case "3D000":
             return BadInput(f"PostgreSQL has no database {address}.", hint=f"Create it, or mend {VARIABLE}.")
+        case "42P01" | "3F000":  # what one may not look into seems not to be there
+            return BadInput(
+                f"The user of {VARIABLE} does not see the tables of the log in {address}.",
+                hint=f"Grant it USAGE on the schema {SCHEMA!r} and all rights on its tables; or they were dropped.",
+            )
         case "42501":
             return BadInput(
                 f"The user of {VARIABLE} may not do that in {address}.",

@@ -10,7 +10,7 @@ from eventlog.projections.status import DeadLetter, Purged, Retried
 from eventlog.projections.tables import Generation, Parked, load_parked, load_shelf
 from eventlog.projections.work import Means, Mended
 from eventlog.projections.worker import mend
-from stoa.errors import BadInput, Conflict, NotFound, Unavailable
+from stoa.errors import BadInput, Conflict, NotFound, StoaError, Unavailable
 
 __all__ = ["MAX_LETTERS", "letters", "purge", "retry"]
 
@@ -117,7 +117,7 @@ async def _live(means: Means, name: str) -> Sequence[Generation]:
 async def _letter(means: Means, name: str, parked: Parked) -> DeadLetter:
     event, waiting = await _event(means, parked)
     is_gone = event is None or event.is_erased
-    payload: Mapping[str, object] | None = None if event is None or is_gone else event.data
+    payload = None if event is None or is_gone else _payload(event)
     return DeadLetter(
         id=parked.id,
         projection=name,
@@ -136,6 +136,14 @@ async def _letter(means: Means, name: str, parked: Parked) -> DeadLetter:
         retry_at=None if parked.retry_us is None else moment(parked.retry_us),
         payload=None if payload is None else orjson.loads(orjson.dumps(payload)),
     )
+
+
+def _payload(event: Event) -> Mapping[str, object]:
+    """As the projection is given it; as it was written where it cannot be brought up: why it failed, most likely."""
+    try:
+        return event.data
+    except StoaError:
+        return orjson.loads(event.stored_data or b"{}")
 
 
 async def _event(means: Means, parked: Parked) -> tuple[Event | None, int]:

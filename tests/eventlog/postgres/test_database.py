@@ -1,6 +1,7 @@
 """Reading and small writes: together or not at all, and known to have happened or not."""
 
 import logging
+import secrets
 
 import anyio
 import pytest
@@ -194,3 +195,19 @@ async def test_every_session_has_a_name_and_limits(store: PostgresStore) -> None
     names = ("application_name", "statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
     rows = await store.database.fetch("SELECT current_setting(name) FROM unnest($1::text[]) AS name", list(names))  # pyright: ignore[reportArgumentType] - an array, here only
     assert [row[0] for row in rows] == ["stoa", "30s", "10s", "30s"]
+
+
+async def test_a_user_who_may_not_look_into_the_schema_is_told_what_to_grant(
+    postgres: Cluster, postgres_url: str
+) -> None:
+    role = f"guest_{secrets.token_hex(6)}"
+    async with open_postgres(postgres_url, clock=SystemClock()):
+        pass
+    postgres.execute(f"CREATE ROLE {role} LOGIN")
+    try:
+        with pytest.raises(BadInput, match="does not see the tables") as caught:
+            async with open_postgres(postgres_url.replace("//postgres:", f"//{role}:"), clock=SystemClock()):
+                pass
+    finally:
+        postgres.execute(f"DROP ROLE {role}")
+    assert "USAGE" in (caught.value.hint or "")

@@ -1,5 +1,7 @@
 """A poison event parks its own stream: the others go on, and nothing of it is lost."""
 
+from typing import Any
+
 import pytest
 
 from eventlog.event import Event, NewEvent, StreamId
@@ -11,8 +13,10 @@ from eventlog.projections.status import DeadLetter
 from eventlog.projections.tables import load_parked
 from eventlog.projections.work import Means
 from eventlog.projections.worker import Worker
+from eventlog.schemas import EventType, TypeRegistry
 from stoa.clock import ManualClock
 from stoa.errors import BadInput, NotFound
+from tests.eventlog.conftest import OpenLog
 from tests.eventlog.projections.counting import POLICY, SEEN, append, documents_of, make_worker, settle, shelf_of
 
 
@@ -191,7 +195,7 @@ async def test_with_too_many_streams_parked_the_projection_halts_until_some_are_
     policy = POLICY.__class__(batch=2, max_attempts=1, max_parked=3, backoff=POLICY.backoff)
     worker = make_worker(log, moody(poison), clock=clock, policy=policy)
     for number in range(8):
-        await append(log, f"order-{number}", mark="x")
+        await append(log, StreamId(f"tenant {number}", f"order-{number}"), mark="x")
     turn = await settle(worker)
     assert turn.state == "halted"
     serving = (await shelf_of(log)).serving
@@ -202,7 +206,17 @@ async def test_with_too_many_streams_parked_the_projection_halts_until_some_are_
         for letter in stuck:
             await retry(means_of(worker), worker.projection, letter.id, tenant=None)
         await settle(worker)
-    assert await documents_of(log) == {("acme", str(number)): [1] for number in range(8)}
+    assert await documents_of(log) == {(f"tenant {number}", str(number)): [1] for number in range(8)}
+
+
+async def test_the_parked_streams_of_one_tenant_halt_nothing_for_the_others(log: EventLog) -> None:
+    policy = POLICY.__class__(batch=2, max_attempts=1, max_parked=3, backoff=POLICY.backoff)
+    worker = make_worker(log, moody({"x"}), clock=ManualClock(), policy=policy)
+    for number in range(8):
+        await append(log, f"order-{number}", mark="x")
+    await append(log, StreamId("other", "order-1"))
+    assert (await settle(worker)).state == "live"
+    assert await documents_of(log) == {("other", "1"): [1]}
 
 
 @pytest.mark.parametrize(
@@ -253,3 +267,17 @@ async def test_what_a_failing_event_changed_in_one_document_is_gone_in_all(log: 
     await settle(make_worker(log, projection))
     rows = await log.database.fetch("SELECT document FROM projection_document")
     assert [row[0] for row in rows] == [b'{"count":1}', b'{"count":1}']
+
+
+async def test_of_an_event_that_no_upcaster_brings_up_the_letter_shows_what_was_written(open_a_log: OpenLog) -> None:
+    def bring_up(data: dict[str, Any]) -> dict[str, Any]:
+        raise KeyError("amount")
+
+    types = TypeRegistry([EventType("order.placed", version=2, upcasters={1: bring_up})])
+    async with open_a_log(types, None) as log:
+        old = NewEvent("order.placed", {"mark": "x"}, schema_version=1)
+        await log.append_to(StreamId("acme", "order-1"), [old])
+        worker = make_worker(log)
+        await settle(worker)
+        (letter,) = await all_letters(worker, with_retrying=True)
+        assert (letter.payload, "KeyError" in letter.reason) == ({"mark": "x"}, True)
