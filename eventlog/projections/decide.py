@@ -1,6 +1,7 @@
 """The rules of projections, pure: when one is built anew, which generation is worked on, what becomes of a failure."""
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -9,14 +10,16 @@ from eventlog.projections.projection import Projection
 from eventlog.projections.tables import Generation, Parked, Shelf
 from stoa.resilience.backoff import Backoff
 
-__all__ = ["Build", "Policy", "build_due", "can_swap", "failed_again", "failed_first", "workable"]
+__all__ = ["Build", "Policy", "build_due", "can_swap", "failed_again", "failed_first", "is_halted", "workable"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """`batch` events are applied in one write, of `batch_bytes` at most as far as sizes can be foreseen; a sink's
     position is written every `sink_batch` events. An event is tried `max_attempts` times before it waits for a person.
-    With `max_parked` streams parked, the projection halts: then it is rather the projection that is wrong."""
+    With `max_parked` streams parked, the projection halts: then it is rather the projection that is wrong. One tenant
+    counts for a tenth of that at most, so that it does not stop the projection for the others; with ten times as many
+    parked, whoever's they are, it halts all the same."""
 
     batch: int = 500
     batch_bytes: int = 16 * 2**20
@@ -66,6 +69,14 @@ def can_swap(
     has been. What serves another log than this one is no measure: then the new one has to be at the end of the log."""
     is_as_far = building.position >= serving.position if does_serving_fit else is_at_the_end
     return is_as_far and all(one.is_dead for one in parked)
+
+
+def is_halted(parked: Sequence[Parked], policy: Policy) -> bool:
+    most = policy.max_parked
+    if not most <= len(parked) < 10 * most:
+        return len(parked) >= most
+    of_tenants = Counter(one.tenant for one in parked).values()
+    return sum(min(count, max(1, most // 10)) for count in of_tenants) >= most
 
 
 def failed_first(

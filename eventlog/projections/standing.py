@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from eventlog.event import Filter, Head, moment
-from eventlog.projections.decide import Policy, build_due
+from eventlog.projections.decide import Policy, build_due, is_halted
 from eventlog.projections.projection import DocumentProjection, Projection
 from eventlog.projections.status import State, Status
 from eventlog.projections.tables import Parked, Shelf, load_parked, load_shelf
@@ -27,7 +27,13 @@ _COUNT = "SELECT COUNT(*) FROM (SELECT 1 FROM projection_document WHERE generati
 
 
 def state_of(
-    shelf: Shelf | None, projection: Projection, *, is_behind: bool, parked: int, now_us: int, policy: Policy
+    shelf: Shelf | None,
+    projection: Projection,
+    *,
+    is_behind: bool,
+    parked: Sequence[Parked],
+    now_us: int,
+    policy: Policy,
 ) -> State:
     if shelf is None or shelf.serving is None:
         return "new"
@@ -40,7 +46,7 @@ def state_of(
         return "rebuilding"
     if serving.owner is None or serving.lease_us < now_us:
         return "waiting"
-    if parked >= policy.max_parked:
+    if is_halted(parked, policy):
         return "halted"
     return "catching_up" if is_behind else "live"
 
@@ -66,9 +72,7 @@ async def status_of(means: Means, projection: Projection, head: Head, *, trouble
         count = (await means.database.fetch(_COUNT, serving.pk, _MOST_COUNTED))[0][0]
         assert isinstance(count, int)
         documents = count
-    state = state_of(
-        shelf, projection, is_behind=unseen is not None, parked=len(parked), now_us=now_us, policy=means.policy
-    )
+    state = state_of(shelf, projection, is_behind=unseen is not None, parked=parked, now_us=now_us, policy=means.policy)
     due = None if shelf is None else build_due(shelf, projection)
     because = building.reason if building else due.reason if due else None
     if state == "halted" and trouble is None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from eventlog.event import Event, Filter, Head
 from eventlog.keeping.checkpoint import fits
-from eventlog.projections.decide import Build, build_due, can_swap, workable
+from eventlog.projections.decide import Build, build_due, can_swap, is_halted, workable
 from eventlog.projections.into_documents import apply_to_documents, mend_documents
 from eventlog.projections.into_sink import apply_to_sink, mend_sink, opened
 from eventlog.projections.projection import DocumentProjection, Projection, SinkProjection
@@ -139,7 +139,7 @@ class Worker:
             await mend(means, self.projection, generation, due, start=due.version)
             generation = advanced(generation)
             parked = await load_parked(means.database, generation.pk)
-        if len(parked) >= means.policy.max_parked:
+        if is_halted(parked, means.policy):
             return self._idle("halted", head.position, parked)
         after = self._after(generation)
         events = await means.log.read_all(

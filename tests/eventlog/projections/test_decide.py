@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 
 from eventlog.chain import START
 from eventlog.event import Event, StreamId
-from eventlog.projections.decide import Build, Policy, build_due, can_swap, failed_again, failed_first, workable
+from eventlog.projections.decide import (
+    Build,
+    Policy,
+    build_due,
+    can_swap,
+    failed_again,
+    failed_first,
+    is_halted,
+    workable,
+)
 from eventlog.projections.fold import Sandbox
 from eventlog.projections.projection import is_wanted
 from eventlog.projections.tables import Generation, Parked, Shelf
@@ -53,6 +62,31 @@ def test_each_process_works_on_the_generations_of_its_version() -> None:
     assert workable(both, versioned(2)) == [both.building]
     assert workable(both, versioned(3)) == []
     assert workable(shelf(building=TWO), versioned(1)) == [ONE, TWO]
+
+
+@pytest.mark.parametrize(
+    ("tenants", "is_over"),
+    [
+        ({}, False),
+        ({"a": 99}, False),
+        ({"a": 999}, False),
+        ({"a": 1_000}, True),
+        ({"a": 900, "b": 10, "c": 10, "d": 10}, False),
+        ({str(number): 9 for number in range(11)}, False),
+        ({str(number): 10 for number in range(10)}, True),
+        ({str(number): 1 for number in range(99)}, False),
+        ({str(number): 1 for number in range(100)}, True),
+    ],
+)
+def test_one_tenant_does_not_halt_a_projection_that_works_for_the_others(
+    tenants: dict[str, int], is_over: bool
+) -> None:
+    parked = [
+        Parked(1, tenant, f"order-{number}", 1, 1, "order.placed", 1, None, "x", 0, 0)
+        for tenant, count in tenants.items()
+        for number in range(count)
+    ]
+    assert is_halted(parked, Policy(max_parked=100)) == is_over
 
 
 @pytest.mark.parametrize(
