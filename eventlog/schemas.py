@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import jsonschema_rs
 
-from eventlog.names import is_type
+from eventlog.names import is_type, shown
 from stoa.errors import BadInput, Fault
 
 __all__ = ["EventType", "TypeRegistry", "Upcaster", "json_path"]
@@ -96,9 +96,12 @@ class TypeRegistry:
         return known.upcasters.get(stored_version) if known is not None else None
 
     def _check_slowly(self, type: str, schema_version: int | None, data: Mapping[str, Any]) -> int:
-        if schema_version is not None and not 1 <= schema_version <= MAX_SCHEMA_VERSION:
+        if schema_version is not None and not (
+            isinstance(schema_version, int)  # pyright: ignore[reportUnnecessaryIsInstance] - from files comes anything
+            and 1 <= schema_version <= MAX_SCHEMA_VERSION
+        ):
             raise BadInput(
-                f"schema version {schema_version} of an event of type {type!r} is out of range",
+                f"schema version {shown(schema_version)} of an event of type {type!r} is out of range",
                 hint=f"Give a whole number from 1 to {MAX_SCHEMA_VERSION:,}, or none.",
             )
         known = self._known.get(type)

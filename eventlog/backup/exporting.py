@@ -10,7 +10,8 @@ from typing import Any, BinaryIO, Final, cast
 import anyio.to_thread
 import orjson
 
-from eventlog.backup.lines import MAX_LINE, Header, header_line, read_header, read_line, write_line
+from eventlog.backup.lines import MAX_LINE, Header, damaged, header_line, read_header, read_line, write_line
+from eventlog.backup.opening import open_regular
 from eventlog.event import EVERYTHING, Event, Filter
 from eventlog.keeping.progress import OnProgress, silent
 from eventlog.log import EventLog
@@ -145,7 +146,7 @@ async def _check_place(log: EventLog, state: _Writing) -> None:
 
 def _open(file: Path) -> BinaryIO:
     try:
-        return os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
+        return open_regular(file, os.O_RDWR | os.O_CREAT, "r+b")
     except OSError as error:
         raise BadInput(
             f"The file {str(file)!r} cannot be written: {error.strerror}.", hint="Name a file that you may write."
@@ -180,8 +181,10 @@ def _resume(stream: BinaryIO, wanted: Header) -> _Writing:
         if found.kind == "end":
             state.is_finished = True
         else:
-            state.events, state.position = state.events + 1, found.payload["position"]
-            state.checksum = found.payload["checksum"]
+            position, checksum = found.payload.get("position"), found.payload.get("checksum")
+            if not isinstance(position, int) or not isinstance(checksum, str) or position <= state.position:
+                raise damaged(number, "its position or checksum cannot be")
+            state.events, state.position, state.checksum = state.events + 1, position, checksum
     if line and state.is_finished:
         raise BadInput(f"Line {number + 1} of the file does not belong there.", hint="Export into another file.")
     stream.seek(state.bytes)

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, Final, cast
 
 from eventlog.admit import admit
 from eventlog.backup.lines import MAX_LINE, Line, damaged, read_header, read_line
+from eventlog.backup.opening import open_regular
 from eventlog.chain import SALT_BYTES, digest
 from eventlog.event import MAX_DATA_BYTES, Append, Metadata, NewEvent, StreamId
 from eventlog.schemas import TypeRegistry
@@ -36,7 +37,7 @@ class FileEvent:
 
 def open_export(file: Path) -> BinaryIO:
     try:
-        return file.open("rb")
+        return open_regular(file, os.O_RDONLY, "rb")
     except OSError as error:
         raise BadInput(
             f"The file {str(file)!r} cannot be read: {error.strerror}.", hint="Name a file that an export has written."
@@ -86,6 +87,9 @@ def _event(number: int, offset: int, line: Line, tenant: str | None) -> FileEven
 
 def _admitted(payload: Mapping[str, Any]) -> tuple[StreamId, Admitted, bool]:
     stream = StreamId(payload["tenant"], payload["stream"])
+    event_id: object = payload["event_id"]
+    if not isinstance(event_id, str):  # without one it would get a fresh one, each time
+        raise TypeError("event_id")
     is_erased, sealed = payload.get("is_erased") is True, payload.get("sealed")
     # Sealed and erased events are checked with nothing in them; what lies there comes afterwards.
     is_plain = not is_erased and sealed is None
@@ -93,7 +97,7 @@ def _admitted(payload: Mapping[str, Any]) -> tuple[StreamId, Admitted, bool]:
         payload["event_type"],
         payload["data"] if is_plain else {},
         _metadata({} if is_erased else payload["metadata"]),
-        payload["event_id"],
+        event_id,
         datetime.fromisoformat(payload["occurred_at"]),
         payload["schema_version"],
     )

@@ -80,6 +80,7 @@ BAD_EVENTS: list[NewEvent] = [
     NewEvent("order.placed", {}, occurred_at=datetime(2026, 1, 1)),  # noqa: DTZ001 - that is the fault
     NewEvent("order.placed", {}, schema_version=0),
     NewEvent("order.placed", {}, schema_version=10_001),
+    NewEvent("order.placed", {}, schema_version=1.5),  # pyright: ignore[reportArgumentType] - that is the fault
     NewEvent("order.placed", {}, Metadata(correlation_id="")),
     NewEvent("order.placed", {}, Metadata(correlation_id="a\0b")),
     NewEvent("order.placed", {}, Metadata(principal="x" * 201)),
