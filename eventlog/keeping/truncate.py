@@ -10,11 +10,12 @@ from eventlog.aggregates.loading import advance, begin
 from eventlog.chain import digest
 from eventlog.database import Database, Statement
 from eventlog.event import StreamId, StreamInfo
+from eventlog.filters import LAST
 from eventlog.keeping.progress import OnProgress, silent
 from eventlog.log import EventLog
 from stoa.errors import BadInput, Conflict
 
-__all__ = ["Truncated", "truncate_before"]
+__all__ = ["Truncated", "count_truncated", "truncate_before"]
 
 PAGE_ROWS: Final = 500
 PAGE_BYTES: Final = 16 * 2**20
@@ -63,6 +64,18 @@ async def truncate_before(
         removed, first = removed + len(rows), rows[-1].version + 1
         on_progress(first - info.first_version, version - info.first_version)
     return Truncated(stream, removed, first, snapshot_version)
+
+
+async def count_truncated(log: EventLog, *, tenant: str | None = None, prefix: str = "") -> int:
+    """How many streams begin later than with their first event: whoever has their events alone lacks what was before."""
+    rows = await log.database.fetch(
+        "SELECT COUNT(*) FROM stream s JOIN tenant t ON t.pk = s.tenant WHERE s.first_version > 1"
+        " AND t.name = COALESCE($1, t.name) AND s.name >= $2 AND s.name < $3",
+        tenant,
+        prefix,
+        prefix + LAST,
+    )
+    return cast(int, rows[0][0])
 
 
 async def _verified(log: EventLog, aggregate: Aggregate[Any], info: StreamInfo, version: int) -> int:

@@ -16,7 +16,7 @@ from eventlog.backup.importing import Imported, import_events
 from eventlog.event import Event, StreamId, StreamInfo
 from eventlog.keeping.erase import Erased
 from eventlog.keeping.erase import erase as erase_events
-from eventlog.keeping.truncate import Truncated, truncate_before
+from eventlog.keeping.truncate import Truncated, count_truncated, truncate_before
 from eventlog.keeping.verify import Problem, Report
 from eventlog.keeping.verify import verify as verify_log
 from eventlog.names import check_tenant
@@ -189,12 +189,19 @@ def erase_person(settings: Settings, output: Output, name: str, tenant: str, *, 
 def export_to(settings: Settings, output: Output, file: Path, which: Which) -> int:
     wanted = which.filter
 
-    async def ask() -> Exported:
+    async def ask() -> tuple[Exported, int]:
         async with open_whole(settings) as (log, _):
-            return await export_events(log, file, filter=wanted, on_progress=on_progress)
+            done = await export_events(log, file, filter=wanted, on_progress=on_progress)
+            lacking = await count_truncated(log, tenant=wanted.tenant, prefix=wanted.stream_prefix or "")
+            return done, lacking
 
     with progress(output, "exporting") as on_progress:
-        done = anyio.run(ask)
+        done, lacking = anyio.run(ask)
+    if lacking:
+        output.note(
+            f"{_count(lacking, 'stream')} of the log had been truncated: the file has the events that are left, and not"
+            " what their snapshots stand for. Back the database itself up to keep that."
+        )
     before = f", {done.resumed_at:,} of them were there already" if done.resumed_at else ""
     output.document(
         {"file": str(file), **_json(done)},

@@ -192,6 +192,16 @@ def test_a_stream_is_truncated_only_below_a_snapshot(told: Callable[..., Any]) -
     assert found["snapshots"]["wrong"] == 0
 
 
+def test_an_export_says_what_it_lacks_of_truncated_streams(
+    told: Callable[..., Any], capsys: Capture, tmp_path: Path
+) -> None:
+    told("snapshot", "order-1")
+    told("truncate", "order-1", "--before", "3", "--yes")
+    for words, says in (((), True), (("--stream", "person-"), False), (("--tenant", "acme"), False)):
+        assert run_command(["events", "export", str(tmp_path / f"{'-'.join(words)}.jsonl"), *words]) == OK
+        assert ("1 stream of the log had been truncated" in " ".join(capsys.readouterr().err.split())) == says
+
+
 def test_an_erased_event_stays_and_says_nothing_any_more(told: Callable[..., Any]) -> None:
     assert told("erase", "order-1", "--version", "2", "--yes")["events"] == 1
     found = told("show", "order-1")["events"]
