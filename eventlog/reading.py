@@ -8,7 +8,7 @@ from eventlog.event import MAX_DATA_BYTES, Event, StreamId
 from eventlog.ids import id_text
 from eventlog.schemas import TypeRegistry
 from eventlog.sealing import SubjectKey, SubjectKeys
-from stoa.errors import BadInput
+from stoa.errors import BadInput, Fault
 
 __all__ = ["COLUMNS", "DATA", "FROM", "MAX_PAGE_BYTES", "Reading"]
 
@@ -87,8 +87,12 @@ class Reading:
                 stream = streams[tenant, name] = StreamId(tenants[tenant], name)
             if (type, schema) not in upcasters:
                 upcasters[type, schema] = self._types.upcaster(types[type], schema)
+            upcast = upcasters[type, schema]
             if subject is not None and data is not None:
-                data = _opened(keys.get(subject), data, event_id)
+                try:
+                    data = _opened(keys.get(subject), data, event_id)
+                except Fault as error:  # whoever asks for this data is told; all others read on
+                    data, upcast = b"{}", _refusal(error)
                 if data is None:  # its key is gone: erased, as far as anybody can tell
                     metadata = None
             events.append(
@@ -104,7 +108,7 @@ class Reading:
                     occurred_us,
                     recorded_us,
                     checksum,
-                    upcasters[type, schema],
+                    upcast,
                     is_personal=subject is not None,
                 )
             )
@@ -134,6 +138,15 @@ class Reading:
         missing = ", ".join([str(pk) for pk in sorted(wanted - known.keys())])
         sql = f"SELECT pk, name FROM {table} WHERE pk IN ({missing})"  # noqa: S608 - numbers out of the database
         known.update(cast("Sequence[tuple[int, str]]", await self._database.fetch(sql)))
+
+
+def _refusal(error: Fault) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    message, hint = error.message, error.hint
+
+    def refuse(_: dict[str, Any]) -> dict[str, Any]:
+        raise Fault(message, hint=hint)
+
+    return refuse
 
 
 def _opened(key: SubjectKey | None, sealed: bytes, event_id: bytes) -> bytes | None:

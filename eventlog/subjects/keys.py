@@ -47,6 +47,7 @@ class SubjectKeys:
         found = await self._wrapped(ids.values())
         missing = [subject for subject in set(ids.values()) if subject not in found]
         if missing:
+            await self._check_master()
             at = microseconds(self._clock.now())
             rows = [(subject, self._master.new_key(subject), at) for subject in missing]
             await self._database.write(
@@ -91,6 +92,13 @@ class SubjectKeys:
         )
         await fold_wal(self._database)
         return had
+
+    async def _check_master(self) -> None:
+        """Raises `Fault` where another installation's key has wrapped those that are there: a key of ours among them
+        could not be opened by the others, and they would read no page with its events."""
+        rows = await self._database.fetch("SELECT subject, wrapped FROM subject_key WHERE wrapped IS NOT NULL LIMIT 1")
+        for subject, wrapped in cast(Sequence[tuple[bytes, bytes]], rows):
+            self._master.unwrap(subject, wrapped)
 
     async def _wrapped(self, subjects: Collection[bytes]) -> dict[bytes, bytes | None]:
         found: dict[bytes, bytes | None] = {}

@@ -60,7 +60,8 @@ class SubjectKey:
             pass
         raise Fault(
             "Data of a subject does not open with the subject's key.",
-            hint="The log was changed in the database; `stoa events verify` names the place.",
+            hint="The log was changed in the database (`stoa events verify` names the place), or the keys of subjects"
+            " were lost and this one made anew: put them back from a backup.",
         )
 
 

@@ -28,6 +28,11 @@ def all_bytes(folder: Path) -> bytes:
     return b"".join(file.read_bytes() for file in sorted(folder.iterdir()))
 
 
+def lose_keys(folder: Path) -> None:
+    for file in folder.glob("subjects.db*"):
+        file.unlink()
+
+
 async def persons(log: EventLog) -> None:
     for stream in (PERSON, ORDER, OTHER):
         for number in range(3):
@@ -122,9 +127,39 @@ async def test_sealed_data_that_was_moved_to_another_event_does_not_open(log: Ev
     await log.append_to(PERSON, [known(1), known(2)])
     ((data,),) = await rows(log, "SELECT data FROM event WHERE position = 1")
     await change(log, "UPDATE event SET data = $1 WHERE position = 2", data)
-    with pytest.raises(Fault, match="verify"):
-        await log.read_stream(PERSON)
+    first, second = await log.read_stream(PERSON)
+    assert first.data == {"name": "bob", "number": 1}
+    with pytest.raises(Fault, match=r"event 2 .* cannot be read.*verify"):
+        assert second.data
     assert [each.position for each in (await verify(log)).problems] == [2]
+
+
+async def test_keys_that_were_lost_and_made_anew_keep_nobody_from_reading_on(tmp_path: Path) -> None:
+    settings = Settings.model_validate({"home": tmp_path})
+    async with open_log(settings) as log:
+        await log.append_to(PERSON, [known(1)])
+        await log.append_to(OTHER, [placed(1)])
+    lose_keys(tmp_path)
+    async with open_log(settings) as log:
+        await log.append_to(PERSON, [known(2)])
+        lost, other, new = await log.read_all()
+        assert (other.data["number"], new.data["number"]) == (1, 2)
+        with pytest.raises(Fault, match="does not open"):
+            assert lost.data
+
+
+async def test_an_installation_with_another_secret_adds_no_key_that_the_others_could_not_open(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    one, other = (Settings.model_validate({"home": tmp_path / name, "database_url": postgres_url}) for name in "ab")
+    async with open_log(one) as log:
+        await log.append_to(PERSON, [known(1)])
+    async with open_log(other) as log:
+        with pytest.raises(Fault, match="secret key"):
+            await log.append_to(PERSON, [known(2, "ann")])
+        await log.append_to(OTHER, [placed(1)])
+    async with open_log(one) as log:
+        assert [each.data["number"] for each in await log.read_all()] == [1, 1]
 
 
 async def test_two_who_name_a_new_subject_at_once_share_its_key(log: EventLog) -> None:
