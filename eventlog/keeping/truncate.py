@@ -67,7 +67,7 @@ async def truncate_before(
 
 
 async def count_truncated(log: EventLog, *, tenant: str | None = None, prefix: str = "") -> int:
-    """How many streams begin later than with their first event: whoever has their events alone lacks what was before."""
+    """How many streams begin later than with their first event: their events alone do not tell what was before."""
     rows = await log.database.fetch(
         "SELECT COUNT(*) FROM stream s JOIN tenant t ON t.pk = s.tenant WHERE s.first_version > 1"
         " AND t.name = COALESCE($1, t.name) AND s.name >= $2 AND s.name < $3",
