@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import orjson
 
@@ -20,6 +20,9 @@ __all__ = ["MAX_EVENTS", "Loaded", "StateLost", "advance", "begin", "load", "sna
 
 MAX_EVENTS: Final = 1_000_000
 """That are read for one state."""
+MAX_FOLDED_BYTES: Final = 64 * 2**20
+"""Of one state as JSON, while it is being computed. It is looked at whenever so much more was read: it cannot have
+grown by more."""
 PAGE: Final = 500
 LARGE_BYTES: Final = 16 * 2**20
 """Half of what a page may have."""
@@ -130,7 +133,7 @@ async def advance(
     max_events: int = MAX_EVENTS,
 ) -> Loaded[S]:
     """Fold what has come after `loaded`. Its state may be changed in place: it is not to be used afterwards."""
-    stream, is_first = loaded.stream, True
+    stream, is_first, looked = loaded.stream, True, loaded.event_bytes
     while version is None or loaded.version < version:
         if loaded.events >= max_events:
             raise BadInput(
@@ -143,11 +146,28 @@ async def advance(
             is_first = False
         known = [each for each in page if position is None or each.position <= position]
         loaded = _folded(aggregate, loaded, known)
+        if loaded.event_bytes - looked > MAX_FOLDED_BYTES:
+            looked = loaded.event_bytes
+            _check_size(loaded)
         # A page of large events has fewer than were asked for, and is not the last.
         is_last = len(page) < PAGE and sum(len(each.stored_data or b"") for each in page) < LARGE_BYTES
         if not page or is_last or len(known) < len(page):
             break
     return loaded
+
+
+def _check_size(loaded: Loaded[Any]) -> None:
+    """Whoever may append must not be able to fill the memory of who asks what it adds up to."""
+    try:
+        size = len(orjson.dumps(loaded.state))
+    except (orjson.JSONEncodeError, RecursionError):  # a state that is no JSON: of an aggregate that somebody wrote
+        return
+    if size > MAX_FOLDED_BYTES:
+        raise BadInput(
+            f"The state of {loaded.stream.name!r} has {size:,} bytes at version {loaded.version:,} already; at most"
+            f" {MAX_FOLDED_BYTES:,} are computed.",
+            hint="Ask for an earlier version, or read the events themselves.",
+        )
 
 
 async def _check_start(log: EventLog, loaded: Loaded[S], events: Sequence[Event]) -> None:

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 import anyio
 import pytest
 
+from eventlog.aggregates import loading
+from eventlog.aggregates.generic import generic
 from eventlog.aggregates.loading import StateLost, load, snapshot
 from eventlog.event import Event, NewEvent, StreamId
 from eventlog.keeping.erase import erase
@@ -211,3 +213,17 @@ async def test_looking_back_writes_nothing() -> None:
         await documents_at(log, BALANCES, "acme")
         after = [await log.database.fetch(f"SELECT COUNT(*) FROM {table}") for table in ("event", "snapshot")]
     assert list(map(list, before)) == list(map(list, after))
+
+
+async def test_a_state_that_only_grows_is_given_up_before_it_fills_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "MAX_FOLDED_BYTES", 2**20)
+    monkeypatch.setattr(loading, "PAGE", 10)
+    replaced, grown = StreamId("acme", "note-replaced"), StreamId("acme", "note-grown")
+    async with open_memory() as log:
+        for number in range(40):
+            await log.append_to(replaced, [NewEvent("note.changed", {"text": str(number) * 50_000})])
+            await log.append_to(grown, [NewEvent("note.changed", {f"text {number}": "x" * 50_000})])
+        assert (await state_at(log, generic("note"), replaced)).state == {"text": "39" * 50_000}
+        with pytest.raises(BadInput, match="at most 1,048,576"):
+            await state_at(log, generic("note"), grown)
+        assert (await state_at(log, generic("note"), grown, At(version=10))).version == 10
