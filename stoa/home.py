@@ -3,15 +3,22 @@
 import os
 import secrets
 import stat
+import threading
 from pathlib import Path
 
 from stoa.errors import BadInput
 from stoa.settings import Settings
 
-__all__ = ["open_home", "secret_key"]
+__all__ = ["FileId", "database_file", "open_home", "secret_key"]
 
 KEY_BYTES = 32
 MAX_KEY_BYTES = 4096
+
+FileId = tuple[int, int]
+"""Tells a file from any other of the same name: its device and its number there."""
+
+_making = threading.Lock()
+"""Of the process, as the locks are that it guards."""
 
 
 def open_home(home: Path) -> Path:
@@ -24,6 +31,39 @@ def open_home(home: Path) -> Path:
             hint="Set STOA_HOME to a folder that you may write.",
         ) from error
     return home
+
+
+def database_file(path: Path) -> FileId:
+    """Make the file of an SQLite database (mode 0600) where it is missing. Raises `BadInput` for what is none.
+
+    A file that is there is never opened here: a process that closes any descriptor of a file loses all locks that it
+    has on it (POSIX), those of its open databases too. The next process to close the database would then take itself
+    for the last one and remove the write-ahead log that is still written to.
+    """
+    try:
+        with _making:
+            try:
+                found = path.stat()
+            except FileNotFoundError:
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0), 0o600)
+                found = os.fstat(descriptor)
+                os.close(descriptor)
+    except OSError as error:
+        raise BadInput(
+            f"The database {str(path)!r} cannot be opened: {error.strerror}.",
+            hint="Make it readable and writable for you, or set STOA_HOME to another folder.",
+        ) from error
+    if not stat.S_ISREG(found.st_mode):
+        raise BadInput(
+            f"The database {str(path)!r} is no regular file.",
+            hint="Move it away, or set STOA_HOME to another folder; then start again.",
+        )
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise BadInput(
+            f"The database {str(path)!r} cannot be opened: you may not both read and write it.",
+            hint="Make it readable and writable for you, or set STOA_HOME to another folder.",
+        )
+    return found.st_dev, found.st_ino
 
 
 def secret_key(settings: Settings) -> bytes:

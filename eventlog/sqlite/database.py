@@ -21,9 +21,10 @@ import anyio.to_thread
 from eventlog.database import Row, Statement, Value
 from eventlog.event import microseconds
 from eventlog.sqlite.errors import RETRY_SECONDS, busy, explain, primary_code
-from eventlog.sqlite.opening import FileId, Opening, connect, migrate, prepare
+from eventlog.sqlite.opening import Opening, connect, migrate, prepare
 from stoa.clock import Clock, SystemClock
 from stoa.errors import BadInput, Conflict, StoaError, Unavailable
+from stoa.home import FileId
 
 __all__ = ["MAX_READERS", "SqliteDatabase", "open_database"]
 
@@ -39,6 +40,18 @@ class _Moved(Exception):
     """The path does not name the open file any more."""
 
 
+class _Turn:
+    """A place in the line of writers: `mine` is free once this one is writing, or has given up."""
+
+    __slots__ = ("before", "has_begun", "mine")
+
+    def __init__(self, before: threading.Lock) -> None:
+        self.before = before
+        self.mine = threading.Lock()
+        self.mine.acquire()
+        self.has_begun = False
+
+
 class SqliteDatabase:
     """Made by `open_database`."""
 
@@ -50,6 +63,7 @@ class SqliteDatabase:
         self._watcher: sqlite3.Connection | None = None
         # Two at once: the second waits in its thread for the first to end, and begins without a detour over the loop.
         self._writing = threading.Lock()
+        self._turn = threading.Lock()  # of whoever came last; free once it is writing
         self._in_line = anyio.Semaphore(WRITERS)
         self._writers = anyio.CapacityLimiter(WRITERS)
         self._readers = anyio.CapacityLimiter(MAX_READERS)
@@ -94,20 +108,33 @@ class SqliteDatabase:
             ) from error
 
     async def transact(
-        self, work: Callable[[sqlite3.Connection], T], *, committed: Callable[[T], None] | None = None
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        *,
+        again: Callable[[sqlite3.Connection], T] | None = None,
+        committed: Callable[[T], None] | None = None,
     ) -> T:
-        """Run `work` in a thread in one transaction, and commit; then `committed`, in the same thread, before the next
-        transaction begins. Raises `Unavailable` after waiting for others too long, and `sqlite3.IntegrityError` as it
-        is."""
+        """Run `work` in a thread in one transaction, and commit; then `committed`, in the same thread. All of a process
+        are done in the order in which they come. Where a rule of a table is broken, `again` is run instead, before the
+        next one's turn. Raises `Unavailable` after waiting for others too long, and `sqlite3.IntegrityError` as it is.
+        """
         deadline = time.monotonic() + self._opening.busy_seconds
         try:
             with anyio.fail_after(self._opening.busy_seconds):
                 await self._in_line.acquire()
         except TimeoutError:
             raise self._busy() from None
+        turn = _Turn(self._turn)
+        self._turn = turn.mine
         try:
-            return await anyio.to_thread.run_sync(self._transact, work, committed, deadline, limiter=self._writers)
+            return await anyio.to_thread.run_sync(
+                self._transact, turn, (work, again), committed, deadline, limiter=self._writers
+            )
         finally:
+            if not turn.has_begun:  # cancelled before it had a thread: who comes next waits for the one before
+                if self._turn is turn.mine:
+                    self._turn = turn.before
+                turn.mine.release()
             self._in_line.release()
 
     def data_version(self) -> int:
@@ -159,12 +186,29 @@ class SqliteDatabase:
             raise self._explained(error) from error
 
     def _transact(
-        self, work: Callable[[sqlite3.Connection], T], committed: Callable[[T], None] | None, deadline: float
+        self,
+        turn: "_Turn",
+        works: tuple[Callable[[sqlite3.Connection], T], Callable[[sqlite3.Connection], T] | None],
+        committed: Callable[[T], None] | None,
+        deadline: float,
     ) -> T:
-        if not self._writing.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            raise self._busy()
+        turn.has_begun = True
         try:
-            done = self._commit(work, deadline)
+            is_ours = turn.before.acquire(timeout=max(0.0, deadline - time.monotonic())) and self._writing.acquire(
+                timeout=max(0.0, deadline - time.monotonic())
+            )
+        finally:
+            turn.mine.release()
+        if not is_ours:
+            raise self._busy()
+        work, again = works
+        try:
+            try:
+                done = self._commit(work, deadline)
+            except sqlite3.IntegrityError:
+                if again is None:
+                    raise
+                done = self._commit(again, deadline)
             if committed is not None:
                 committed(done)
             return done

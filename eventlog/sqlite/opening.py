@@ -3,9 +3,7 @@
 The steps that were taken are recorded in the table `migration`; they only ever go forward.
 """
 
-import os
 import sqlite3
-import stat
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,17 +13,15 @@ from typing import Final
 from eventlog.migrations.step import Migration
 from eventlog.sqlite.errors import explain, primary_code
 from stoa.errors import BadInput
+from stoa.home import FileId, database_file
 
-__all__ = ["PAGE_BYTES", "FileId", "Opening", "connect", "migrate", "prepare"]
+__all__ = ["PAGE_BYTES", "Opening", "connect", "migrate", "prepare"]
 
 PAGE_BYTES: Final = 8_192
 """Rows of events are written in bulk and read in order: pages larger than SQLite's own 4 KiB save a little time."""
 CHECKPOINT_PAGES: Final = 8_000
 """Of the write-ahead log, before it is brought back into the file: 64 MiB, which also is what it keeps on the disk."""
 CACHE_KIB: Final = 32 * 1024
-
-FileId = tuple[int, int]
-"""Tells a file from any other of the same name: its device and its number there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +41,7 @@ class Opening:
 def prepare(opening: Opening, now_us: int) -> FileId:
     """Make the file where it is missing (mode 0600), and bring its tables up to date. Raises `BadInput`."""
     assert opening.path is not None
-    found = _regular_file(opening.path)
+    found = database_file(opening.path)
     try:
         connection = connect(opening)
         try:
@@ -109,24 +105,6 @@ def migrate(connection: sqlite3.Connection, opening: Opening, now_us: int) -> No
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-
-
-def _regular_file(path: Path) -> FileId:
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0), 0o600)
-        found = os.fstat(descriptor)
-        os.close(descriptor)
-    except OSError as error:
-        raise BadInput(
-            f"The database {str(path)!r} cannot be opened: {error.strerror}.",
-            hint="Make it readable and writable for you, or set STOA_HOME to another folder.",
-        ) from error
-    if not stat.S_ISREG(found.st_mode):
-        raise BadInput(
-            f"The database {str(path)!r} is no regular file.",
-            hint="Move it away, or set STOA_HOME to another folder; then start again.",
-        )
-    return found.st_dev, found.st_ino
 
 
 def _refuse_foreign(connection: sqlite3.Connection, opening: Opening) -> None:

@@ -6,7 +6,6 @@ at anything, so what a writer read is still true when it writes. A transaction i
 
 import os
 import sqlite3
-import stat
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from sqlmodel import Session
 
 from servers.content.migrations import APPLICATION_ID, MIGRATIONS
 from stoa.errors import BadInput, StoaError, Unavailable
+from stoa.home import FileId, database_file
 
 __all__ = ["MAX_READERS", "Database", "Rows", "Value", "ask"]
 
@@ -38,7 +38,7 @@ Rows = Callable[[str, dict[str, Value]], Sequence[tuple[Value, ...]]]
 class _Opened:
     """`file` tells the file from any other of the same name: its device and its number there."""
 
-    file: tuple[int, int]
+    file: FileId
     reader: Engine
     writer: Engine
 
@@ -161,21 +161,8 @@ class Database:
 
     # Opening. Several processes may do this at the same moment.
 
-    def _prepare(self) -> tuple[int, int]:
-        try:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0), 0o600)
-            found = os.fstat(descriptor)
-            os.close(descriptor)
-        except OSError as error:
-            raise BadInput(
-                f"The database {str(self.path)!r} cannot be opened: {error.strerror}.",
-                hint="Make it readable and writable for you, or set STOA_HOME to another folder.",
-            ) from error
-        if not stat.S_ISREG(found.st_mode):
-            raise BadInput(
-                f"The database {str(self.path)!r} is no regular file.",
-                hint="Move it away, or set STOA_HOME to another folder; then start again.",
-            )
+    def _prepare(self) -> FileId:
+        found = database_file(self.path)
         connection = sqlite3.connect(self.path, isolation_level=None)
         try:
             self._tune(connection)
@@ -189,7 +176,7 @@ class Database:
             raise explained from error
         finally:
             connection.close()
-        return found.st_dev, found.st_ino
+        return found
 
     def _refuse_foreign(self, connection: sqlite3.Connection) -> None:
         if _pragma(connection, "application_id") == APPLICATION_ID:

@@ -66,7 +66,32 @@ async def test_what_is_no_database_is_left_alone(tmp_path: Path) -> None:
 
 async def test_a_folder_in_its_place_is_refused(tmp_path: Path) -> None:
     (tmp_path / "events.db").mkdir()
-    assert "cannot be opened" in (await refused(tmp_path / "events.db")).message
+    assert "no regular file" in (await refused(tmp_path / "events.db")).message
+
+
+LOOK = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+print(connection.execute("SELECT count(*) FROM event").fetchone()[0])
+connection.close()
+"""
+
+
+async def test_opening_a_file_twice_in_a_process_leaves_it_its_locks(tmp_path: Path) -> None:
+    """Without them, another process that closes the file removes the write-ahead log that is being written to."""
+    path = tmp_path / "events.db"
+
+    async def seen_elsewhere() -> int:
+        with anyio.fail_after(30):
+            done = await anyio.run_process([sys.executable, "-c", LOOK, str(path)])
+        return int(done.stdout)
+
+    async with open_sqlite(path) as store, serve_log(store) as log:
+        await log.append_to(ORDER, [PLACED])
+        async with open_sqlite(path):
+            assert await seen_elsewhere() == 1
+            await log.append_to(ORDER, [PLACED])
+            assert await seen_elsewhere() == 2
 
 
 async def test_a_folder_that_does_not_exist_is_refused(tmp_path: Path) -> None:

@@ -254,6 +254,28 @@ async def test_many_who_open_a_missing_file_at_once_all_get_it(tmp_path: Path) -
             await database.close()
 
 
+CLOSE = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("SELECT * FROM document").fetchall()
+connection.close()
+"""
+
+
+async def test_opening_a_file_twice_in_a_process_leaves_it_its_locks(path: Path) -> None:
+    """Without them, another process that closes the file removes the write-ahead log that is being written to."""
+    one, other = Database(path), Database(path)
+    await Store(one).put("here", draft("words"))
+    await Store(other).find("here", "none")
+    ahead = path.with_name(f"{path.name}-wal")
+    before = ahead.stat().st_ino
+    with anyio.fail_after(30):
+        await anyio.run_process([sys.executable, "-c", CLOSE, str(path)])
+    assert ahead.stat().st_ino == before
+    await one.close()
+    await other.close()
+
+
 async def test_a_pipe_in_place_of_the_database_is_refused_at_once(path: Path) -> None:
     os.mkfifo(path)
     with anyio.fail_after(10):
