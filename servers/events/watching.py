@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 MAX_WATCHED: Final = 50_000
 MAX_WATCHED_EACH: Final = 10_000
 """Of one tenant."""
+MAX_SPELLINGS: Final = 10
+"""Of the address of one thing: each is told."""
 ROUND_SECONDS: Final = 0.02
 """At most one round of news in this time: a busy stream is told of fifty times a second, not a thousand times."""
 AGAIN_SECONDS: Final = 1.0
@@ -45,6 +47,7 @@ class Watching:
         self._tell = tell
         self._topics: dict[Topic, dict[str, int]] = {}
         self._behind: dict[Topic, int] = {}
+        self._untold: dict[str, dict[Topic, None]] = {}
         self._is_following = False
         self._starting = anyio.Lock()
 
@@ -84,11 +87,17 @@ class Watching:
         return release
 
     def _hold(self, topic: Topic, uri: str) -> None:
-        if topic not in self._topics:
+        uris = self._topics.get(topic, {})
+        if not uris:
             own = sum(each.tenant == topic.tenant for each in self._topics)
             for watched, limit in ((own, MAX_WATCHED_EACH), (len(self._topics), MAX_WATCHED)):
                 if watched >= limit:
                     raise Unavailable(f"{limit:,} resources are watched already.", hint="Unsubscribe from some.")
+        elif uri not in uris and len(uris) >= MAX_SPELLINGS:
+            raise Unavailable(
+                f"{topic.name!r} is watched under {MAX_SPELLINGS} addresses already.",
+                hint="Write the address as resources/templates/list shows it.",
+            )
         uris = self._topics.setdefault(topic, {})
         uris[uri] = uris.get(uri, 0) + 1
 
@@ -127,8 +136,22 @@ class Watching:
                 if topic not in self._behind:
                     self._journal.tasks.start_soon(self._say_when_read, topic)
                 self._behind[topic] = position
+            elif (untold := self._untold.get(topic.tenant)) is not None:
+                untold[topic] = None
             else:
+                self._untold[topic.tenant] = {topic: None}
+                self._journal.tasks.start_soon(self._tell_tenant, topic.tenant)
+
+    async def _tell_tenant(self, tenant: str) -> None:
+        """One task for each tenant with news: whose clients do not read keeps nobody else waiting."""
+        untold = self._untold[tenant]
+        try:
+            while untold:
+                topic = next(iter(untold))
+                del untold[topic]
                 await self._announce(topic)
+        finally:
+            del self._untold[tenant]
 
     async def _say_when_read(self, topic: Topic) -> None:
         """The projection may be a moment behind, here or in another process. After a while it is told all the same."""

@@ -8,23 +8,28 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import anyio
 import httpx2
 import mcp_types as types
 import pytest
+from anyio.abc import TaskGroup
 from anyio.streams.text import TextReceiveStream
 from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
-from eventlog.event import Event, StreamId
+from eventlog.event import Append, Event, NewEvent, StreamId
+from eventlog.log import EventLog
+from eventlog.open import open_memory
 from eventlog.projections.builtin import BUILTIN
+from eventlog.projections.projector import Projector
 from servers.events.addresses import Topic, topic_of
 from servers.events.server import create
 from servers.events.settings import EventsSettings
-from servers.events.watching import news
-from stoa.errors import BadInput
+from servers.events.watching import MAX_SPELLINGS, Watching, news
+from stoa.errors import BadInput, Unavailable
 from tests.kit.wires import ERAS, WIRES, opened
 from tests.servers.events.stage import ADA, BOB, READER, as_meta, call, event, settings
 
@@ -259,3 +264,53 @@ def test_news_are_of_the_watched_alone_with_the_last_position() -> None:
         Topic("a", "projection", "runs"): 4,
         Topic("b", "projection", "streams"): 2,
     }
+
+
+class Stage:
+    """As much of a journal as watching needs."""
+
+    def __init__(self, log: EventLog, tasks: TaskGroup) -> None:
+        self.tasks = tasks
+        self._opened = SimpleNamespace(log=log, projector=Projector(log, []))
+
+    async def opened(self) -> Any:
+        return self._opened
+
+
+async def test_a_tenant_whose_clients_do_not_read_keeps_no_other_waiting() -> None:
+    told: list[tuple[str, str]] = []
+    heard = anyio.Event()
+
+    async def tell(uri: str, tenant: str) -> None:
+        if tenant == "slow":
+            await anyio.sleep_forever()
+        told.append((uri, tenant))
+        heard.set()
+
+    slow, quick = StreamId("slow", "order-1"), StreamId("quick", "order-1")
+    with anyio.fail_after(10):
+        async with open_memory() as log, anyio.create_task_group() as tasks:
+            watching = Watching(cast(Any, Stage(log, tasks)), tell=tell)
+            for stream in (slow, quick):
+                watching._hold(Topic(stream.tenant, "stream", stream.name), STREAM)  # pyright: ignore[reportPrivateUsage] - without a call
+            for _ in range(3):
+                await log.append([Append(stream, [NewEvent("order.placed", {})]) for stream in (slow, quick)])
+                heard = anyio.Event()
+                await watching._say(await log.read_all())  # pyright: ignore[reportPrivateUsage] - one round of it
+                await heard.wait()
+            tasks.cancel_scope.cancel()
+    assert told == [(STREAM, "quick")] * 3
+
+
+async def test_one_thing_is_not_watched_under_any_number_of_addresses() -> None:
+    async with open_memory() as log, anyio.create_task_group() as tasks:
+        watching = Watching(cast(Any, Stage(log, tasks)), tell=cast(Any, None))
+        topic = Topic("acme", "stream", "order-1")
+        hold = watching._hold  # pyright: ignore[reportPrivateUsage] - without a call
+        for number in range(MAX_SPELLINGS):
+            for _ in range(2):
+                hold(topic, f"{STREAM}?{number}")
+        with pytest.raises(Unavailable, match="addresses"):
+            hold(topic, f"{STREAM}?more")
+        hold(topic, f"{STREAM}?0")
+        hold(Topic("other", "stream", "order-1"), f"{STREAM}?more")
