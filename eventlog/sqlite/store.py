@@ -66,15 +66,12 @@ class SqliteStore:
         return self._database
 
     async def commit(self, requests: Sequence[Request]) -> Sequence[Outcome]:
-        try:
-            done = await self._database.transact(
-                lambda connection: self._append(connection, requests), committed=self._remember
-            )
-        except sqlite3.IntegrityError:
+        done = await self._database.transact(
+            lambda connection: self._append(connection, requests),
             # An event is there already, most likely: look all ids up.
-            done = await self._database.transact(
-                lambda connection: self._append(connection, requests, is_repeated=True), committed=self._remember
-            )
+            again=lambda connection: self._append(connection, requests, is_repeated=True),
+            committed=self._remember,
+        )
         self._has_seen(done.end.position)
         return done.outcomes
 
