@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -154,7 +155,8 @@ class GroupCommit:
     async def _wait_for_room(self, waiting: _Waiting) -> None:
         """Returns when the request is queued, or answered."""
         room: asyncio.Future[None] = self._loop.create_future()
-        self._for_room.append((waiting, room))
+        place = (waiting, room)
+        self._for_room.append(place)
         try:
             async with asyncio.timeout(self._limits.wait_seconds):
                 await room
@@ -165,6 +167,11 @@ class GroupCommit:
         except asyncio.CancelledError:
             waiting.answer.cancel()
             raise
+        finally:
+            # Who has gone takes the events along: a store that hangs would gather them all in memory.
+            if room.cancelled():
+                with suppress(ValueError):
+                    self._for_room.remove(place)
 
     def _let_in(self) -> None:
         while self._for_room and (self._for_room[0][1].done() or self._has_room(self._for_room[0][0])):

@@ -127,6 +127,25 @@ async def test_who_waits_too_long_hears_that_nothing_was_written() -> None:
     assert store.batches == [["order-0"], ["order-1"]]
 
 
+async def test_who_has_gone_leaves_nothing_behind_where_a_store_hangs() -> None:
+    store = SlowStore()
+    limits = Limits(queued_requests=1, wait_seconds=0.02)
+    async with writing(store, limits) as commits, anyio.create_task_group() as tasks:
+        for number in range(2):
+            tasks.start_soon(commits.append, [request(f"order-{number}")])
+            await settle()
+        with anyio.fail_after(5):
+            async with anyio.create_task_group() as hopeless:
+                for number in range(50):
+                    hopeless.start_soon(commits.append, [request(f"late-{number}")])
+                await settle()
+                assert "50 outside" in repr(commits)
+            with anyio.move_on_after(0):
+                await commits.append([request("gone")])
+        assert "0 outside" in repr(commits)
+        store.gate.set()
+
+
 @pytest.mark.parametrize("limits", [Limits(queued_events=5, wait_seconds=5), Limits(queued_bytes=1300, wait_seconds=5)])
 async def test_events_and_bytes_bound_the_queue_too_but_one_large_request_gets_in(limits: Limits) -> None:
     store = SlowStore()
