@@ -210,8 +210,10 @@ def _money(value: object) -> Decimal | None:
         cost = Decimal(value)
     except InvalidOperation:
         return None
-    # Within what the 28 digits of a Decimal add up without loss.
-    return cost if cost.is_finite() and 0 <= cost < 10**9 and cost == round(cost, 12) else None
+    # Within what the 28 digits of a Decimal add up without loss; a zero may be written with a million digits.
+    if not cost.is_finite() or not 0 <= cost < 10**9 or cost != round(cost, 12):
+        return None
+    return cost or Decimal(0)
 
 
 def _count(value: object) -> int:

@@ -142,6 +142,11 @@ def test_what_models_used_adds_up_exactly() -> None:
     }
 
 
+def test_nothing_that_was_written_at_length_makes_the_document_long() -> None:
+    answer = event(1, "run-r1", 1, "run.model_answered", {"model": "m", "cost_usd": "0E-999999"})
+    assert fold(AI_USAGE, [answer])["m"]["cost_usd"] == "0"
+
+
 async def test_the_catalogue_counts_streams_and_events_also_erased_ones(log: EventLog) -> None:
     for name, count in (("order-1", 3), ("order-2", 2), ("invoice-1", 1)):
         await log.append_to(StreamId("acme", name), [NewEvent("thing.happened", {}) for _ in range(count)])
