@@ -156,15 +156,22 @@ def projections(
     context: typer.Context,
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Only this one, closely.")] = None,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Build it anew, beside the one that serves.")] = False,
+    pause: Annotated[
+        bool | None, typer.Option("--pause/--resume", help="No process works on it, until it is resumed.")
+    ] = None,
 ) -> int:
-    """List projections: how far each is, and what it lags; build one anew."""
-    from host.commands.events_projections import list_projections, rebuild_projection
+    """List projections: how far each is, and what it lags; build one anew, pause it."""
+    from host.commands.events_projections import list_projections, pause_projection, rebuild_projection
     from stoa.errors import BadInput
 
-    if rebuild and name is None:
-        raise BadInput("--rebuild needs the name of a projection.", hint="`stoa events projections` lists them.")
+    if rebuild and pause is not None:
+        raise BadInput("--rebuild goes with neither --pause nor --resume.", hint="Give one of them.")
+    if name is None and (rebuild or pause is not None):
+        raise BadInput("The name of a projection is missing.", hint="`stoa events projections` lists them.")
     if rebuild and name is not None:
         return rebuild_projection(*_work(context), name)
+    if pause is not None and name is not None:
+        return pause_projection(*_work(context), name, is_paused=pause)
     return list_projections(*_work(context), name)
 
 

@@ -23,7 +23,14 @@ from host.session import OK, TOOL_FAILED
 from stoa.errors import NotFound
 from stoa.settings import Settings
 
-__all__ = ["list_dead_letters", "list_projections", "purge_dead_letters", "rebuild_projection", "retry_dead_letter"]
+__all__ = [
+    "list_dead_letters",
+    "list_projections",
+    "pause_projection",
+    "purge_dead_letters",
+    "rebuild_projection",
+    "retry_dead_letter",
+]
 
 _PAGE = 200
 _MOST = 1_000
@@ -118,6 +125,18 @@ def rebuild_projection(settings: Settings, output: Output, name: str) -> int:
         done = _ask(settings, ask, only=name)
     output.document(done.as_json(), lambda console: _closely(console, done))
     return TOOL_FAILED if done.state == "halted" or done.rebuild_position is not None else OK
+
+
+def pause_projection(settings: Settings, output: Output, name: str, *, is_paused: bool) -> int:
+    """For every process, also after a restart."""
+
+    async def ask(projector: Projector) -> Status:
+        await (projector.pause(name) if is_paused else projector.resume(name))
+        return await projector.status(name)
+
+    done = _ask(settings, ask)
+    output.document(done.as_json(), lambda console: _closely(console, done))
+    return OK
 
 
 def list_dead_letters(settings: Settings, output: Output, name: str | None, tenant: str | None) -> int:

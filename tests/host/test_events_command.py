@@ -127,6 +127,9 @@ def test_a_tenants_stream_is_its_own(told: Callable[..., Any]) -> None:
         ("tail", "--tenant", "a", "--all-tenants"),
         ("tail", "--type", "No Type"),
         ("projections", "--rebuild"),
+        ("projections", "--pause"),
+        ("projections", "runs", "--pause", "--rebuild"),
+        ("projections", "none-such", "--resume"),
         ("projections", "none-such"),
         ("dead-letters", "--retry", "x", "--purge"),
         ("dead-letters", "--retry", "none-such"),
@@ -168,6 +171,13 @@ def test_a_projection_is_built_and_then_serves(told: Callable[..., Any]) -> None
     assert (built["position"], built["lag_events"]) == (5, 0)
     assert told("state", "--projection", "streams")["documents"]["order"]["events"] == 3
     assert told("state", "--projection", "streams", "--at", "1")["documents"]["order"]["events"] == 1
+
+
+def test_a_projection_is_paused_until_it_is_resumed(told: Callable[..., Any]) -> None:
+    told("projections", "streams", "--rebuild")
+    assert told("projections", "streams", "--pause")["state"] == "paused"
+    assert told("projections", "streams")["projections"][0]["state"] == "paused"
+    assert told("projections", "streams", "--resume")["state"] != "paused"
 
 
 def test_nothing_is_removed_without_consent(told: Callable[..., Any]) -> None:
