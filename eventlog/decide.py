@@ -45,12 +45,11 @@ EVENT_COLUMNS: Final = (
     "salt",
     "data",
     "metadata",
-    "digest",
     "checksum",
 )
-"""In the order of the values of a `Row`."""
+"""In the order of the values of a `Row`. The digest is written when an event is erased."""
 
-Row = tuple[int, int, int, int, int, int, bytes, int, int, str | None, bytes | None, bytes, bytes, bytes, None, bytes]
+Row = tuple[int, int, int, int, int, int, bytes, int, int, str | None, bytes | None, bytes, bytes, bytes, bytes]
 
 _NUMBERS: Final = struct.Struct(">qqqqq")
 
@@ -148,7 +147,7 @@ def place(
         if found is not None:
             for number, event in enumerate(events, 1):
                 found[event.event_id] = Known(stream, version + number, position + number)
-        ids = tuple([id_text(event.event_id) for event in events])
+        ids = tuple([event.event_id for event in events])
         position += len(events)
         reached[stream] = last = version + len(events)
         outcomes.append(Appended(stream, version + 1, last, position, ids))
@@ -178,7 +177,7 @@ def _repeat(request: Request, found: Mapping[bytes, Known]) -> Outcome | None:
     last = places[-1]
     assert first is not None
     assert last is not None
-    ids = tuple([id_text(event.event_id) for event in request.events])
+    ids = tuple([event.event_id for event in request.events])
     return Appended(request.stream, first.version, last.version, last.position, ids, is_repeat=True)
 
 
@@ -244,7 +243,6 @@ def write_down(
                     salt,
                     data,
                     metadata,
-                    None,
                     checksum,
                 )
             )

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, final
 import orjson
 from pydantic import JsonValue
 
+from eventlog.ids import id_text
 from stoa.errors import Fault, StoaError
 
 __all__ = [
@@ -111,14 +112,19 @@ class Append:
 
 class Appended(NamedTuple):
     """Where the events of one append went: versions `first_version` to `version`; `position` is of the last one.
-    `is_repeat` when they were there already."""
+    `is_repeat` when they were there already. `ids` are the bytes of the UUIDs."""
 
     stream: StreamId
     first_version: int
     version: int
     position: int
-    event_ids: tuple[str, ...]
+    ids: tuple[bytes, ...]
     is_repeat: bool = False
+
+    @property
+    def event_ids(self) -> tuple[str, ...]:
+        """As text, made when somebody asks."""
+        return tuple([id_text(id) for id in self.ids])
 
 
 @final

@@ -69,6 +69,7 @@ class GroupCommit:
         self._for_room: deque[tuple[_Waiting, asyncio.Future[None]]] = deque()
         self._events = 0
         self._bytes = 0
+        self._writing = 0
         self._wakened = asyncio.Event()
         self._is_closed = False
         self._loop = asyncio.get_running_loop()
@@ -101,14 +102,21 @@ class GroupCommit:
             self._queue.clear()
 
     async def _write_on(self) -> None:
+        """Take and write. While another batch is being written, only where more than `overlap_events` have gathered:
+        few callers are served best all at once, by the one who has time."""
         while True:
-            if not self._queue:
-                if self._is_closed:
+            if not self._queue or (self._writing and self._events <= self._limits.overlap_events):
+                if self._is_closed and not self._queue:
+                    self._wakened.set()  # for one who waits for room beside this one
                     return
                 self._wakened.clear()
                 await self._wakened.wait()
             elif batch := self._take():
-                await self._write(batch)
+                self._writing += 1
+                try:
+                    await self._write(batch)
+                finally:
+                    self._writing -= 1
 
     def close(self) -> None:
         """Take nothing more. What is queued is still written by `run`."""
@@ -149,7 +157,7 @@ class GroupCommit:
         self._queue.append(waiting)
         self._events += waiting.events
         self._bytes += waiting.bytes
-        if len(self._queue) == 1:
+        if len(self._queue) == 1 or self._events > self._limits.overlap_events:
             self._wakened.set()
 
     async def _wait_for_room(self, waiting: _Waiting) -> None:

@@ -1,6 +1,7 @@
 """How tenants, streams and event types may be called. Pure; what is refused is said with the name that was given."""
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from eventlog.event import StreamId
@@ -58,11 +59,17 @@ def is_beginning(prefix: str) -> bool:
 
 
 def is_type(type: object) -> bool:
-    return isinstance(type, str) and len(type) <= MAX_TYPE and _TYPE.fullmatch(type) is not None
+    return isinstance(type, str) and len(type) <= MAX_TYPE and _is_type(type)
+
+
+@lru_cache(maxsize=1024)
+def _is_type(type: str) -> bool:
+    """Remembered: a log has few types and very many events of them."""
+    return _TYPE.fullmatch(type) is not None
 
 
 def check_type(type: object) -> str:
-    if not isinstance(type, str) or not is_type(type):
+    if not isinstance(type, str) or len(type) > MAX_TYPE or not _is_type(type):
         raise BadInput(
             f"The event type {shown(type)} cannot be used.",
             hint=f"Give words in lower case with dots between them, at most {MAX_TYPE} characters, for instance"

@@ -175,13 +175,12 @@ class Repository(Generic[S]):
             first,
             first + MAX_EVENTS,
         )
-        ids: list[str] = []
+        ids: list[bytes] = []
         last = 0
         for event_id, position in cast("Sequence[tuple[bytes, int]]", rows):
-            expected = event_id_of(stream, command_id, len(ids))
-            if event_id != id_bytes(expected):
+            if event_id != id_bytes(event_id_of(stream, command_id, len(ids))):
                 break  # what others have appended after it
-            ids.append(expected)
+            ids.append(event_id)
             last = position
         return Appended(stream, first, first + len(ids) - 1, last, tuple(ids), is_repeat=True)
 

@@ -25,7 +25,7 @@ POLL_SECONDS: Final = 0.05
 """Between looks whether another process has written, while somebody waits for it."""
 MAX_REMEMBERED: Final = 50_000
 """Streams."""
-ROWS_AT_ONCE: Final = (500, 100, 20, 4, 1)
+ROWS_AT_ONCE: Final = (2000, 500, 100, 20, 4, 1)
 """In one INSERT. A statement is worked off without Python's lock, so the event loop goes on beside it; but after each
 one the lock has to be waited for. Few sizes, because each is a statement of its own to be prepared and kept."""
 IDS_AT_ONCE: Final = 500
