@@ -30,6 +30,7 @@ from host.log import open_whole
 from host.output import Output
 from host.progress import progress
 from host.session import OK, TOOL_FAILED
+from stoa.errors import BadInput
 from stoa.settings import Settings
 
 __all__ = ["erase", "erase_person", "export_person", "export_to", "import_from", "truncate", "verify"]
@@ -186,7 +187,13 @@ def erase_person(settings: Settings, output: Output, name: str, tenant: str, *, 
     return OK
 
 
+def _check_name(file: Path) -> None:
+    if str(file) == "-":
+        raise BadInput("A stream cannot be gone on with or checked before it is used.", hint="Name a file.")
+
+
 def export_to(settings: Settings, output: Output, file: Path, which: Which) -> int:
+    _check_name(file)
     wanted = which.filter
 
     async def ask() -> tuple[Exported, int]:
@@ -217,6 +224,7 @@ def export_to(settings: Settings, output: Output, file: Path, which: Which) -> i
 
 
 def import_from(settings: Settings, output: Output, file: Path, tenant: str | None) -> int:
+    _check_name(file)
     if tenant is not None:
         check_tenant(tenant)
 

@@ -50,6 +50,9 @@ def list_projections(settings: Settings, output: Output, name: str | None) -> in
         {"projections": [each.as_json() for each in found]},
         lambda console: _list(console, found) if name is None else _closely(console, found[0]),
     )
+    is_left = any(each.lag_events and each.owner is None and each.state in {"new", "waiting"} for each in found)
+    if is_left and not output.as_json:
+        output.note("Nobody works on what lags: `stoa up` does, and --rebuild brings one to the end.")
     return OK
 
 
@@ -170,7 +173,8 @@ def retry_dead_letter(settings: Settings, output: Output, name: str | None, id: 
         return await projector.retry_dead_letter(await _projection_of(projector, id, name, tenant), id, tenant=tenant)
 
     done = _ask(settings, ask)
-    said = f"{done.applied:,} events of {visible(done.stream)} were applied."
+    what = "1 event" if done.applied == 1 else f"{done.applied:,} events"
+    said = f"{what} of {visible(done.stream)} applied."
     if not done.is_mended:
         said = f"It failed again: {visible(done.reason or '')}"
     output.document(

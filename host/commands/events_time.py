@@ -268,4 +268,5 @@ def _show_changes(console: Console, changes: Sequence[Change]) -> None:
 
 def _note_failed(output: Output, failed: int) -> None:
     if failed:
-        output.note(f"{failed:,} events could not be applied; of their streams later ones are left out.")
+        what = "1 event" if failed == 1 else f"{failed:,} events"
+        output.note(f"{what} could not be applied; later ones of the same stream are left out.")

@@ -288,6 +288,22 @@ def test_the_relay_to_a_broker_is_among_the_projections(
     assert told("projections", "bus_relay")["projections"][0]["kind"] == "sink"
 
 
+def test_who_reads_that_a_projection_lags_reads_what_brings_it_on(seeded: Path, capsys: Capture) -> None:
+    assert run_command(["events", "projections", "streams"]) == OK
+    assert "--rebuild" in capsys.readouterr().err
+    assert run_command(["events", "projections", "streams", "--rebuild"]) == OK
+    capsys.readouterr()
+    assert run_command(["events", "projections", "streams"]) == OK
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("command", ["export", "import"])
+def test_a_dash_is_no_file(seeded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_command(["events", command, "-"]) == BAD_INPUT
+    assert not (tmp_path / "-").exists()
+
+
 def test_people_read_escaped_lines(seeded: Path, capsys: Capture) -> None:
     assert run_command(["events", "tail"]) == OK
     lines = capsys.readouterr().out.splitlines()
