@@ -9,10 +9,10 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import uuid4
 
-import asyncpg
+import asyncpg  # pyright: ignore[reportMissingTypeStubs] - it has none
 import orjson
 from eventsourcing.persistence import StoredEvent
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
@@ -182,7 +182,8 @@ async def one_insert_sqlite(folder: Path) -> AsyncGenerator[Writer]:
 @asynccontextmanager
 async def one_insert_postgres(url: str) -> AsyncGenerator[Writer]:
     """One INSERT in a transaction of its own for each event, over 32 connections."""
-    pool = await asyncpg.create_pool(url, min_size=32, max_size=32)
+    make: Any = asyncpg.create_pool  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - as above
+    pool = await make(url, min_size=32, max_size=32)
     await pool.execute(
         "DROP TABLE IF EXISTS one; CREATE TABLE one (position bigserial PRIMARY KEY, stream text, version bigint,"
         " type text, data text, UNIQUE (stream, version))"

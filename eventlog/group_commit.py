@@ -31,7 +31,8 @@ class Limits:
 
     Of more than `overlap_events` the writer takes half, so that callers get their answers and send anew while it
     writes the other half. `commits_at_once` is for stores whose commit may be called by several tasks: the next batch
-    waits at the door of the database while one is being written."""
+    waits at the door of the database while one is being written. Appends with `answered_at_once` events are answered in
+    one turn of the event loop."""
 
     queued_requests: int = 10_000
     queued_events: int = 100_000
@@ -41,6 +42,7 @@ class Limits:
     batch_bytes: int = 16 * 2**20
     overlap_events: int = 1_000
     commits_at_once: int = 1
+    answered_at_once: int = 32
     wait_seconds: float = 10.0
 
 
@@ -223,9 +225,21 @@ class GroupCommit:
             _answer_all(batch, OutcomeUnknown("The event log was torn down while it was writing.", hint=_SEND_AGAIN))
             raise
         else:
-            for waiting, outcome in zip(batch, outcomes, strict=True):
-                if not waiting.answer.done():
-                    waiting.answer.set_result(outcome)
+            self._answer(batch, outcomes)
+
+    def _answer(self, batch: Sequence[_Waiting], outcomes: Sequence[Outcome], at: int = 0) -> None:
+        """A few callers in each turn of the event loop: what they append next is work for the loop, and between two
+        turns the store gets on with the next batch."""
+        events = 0
+        while at < len(batch):
+            if events >= self._limits.answered_at_once:
+                self._loop.call_soon(self._answer, batch, outcomes, at)
+                return
+            waiting = batch[at]
+            if not waiting.answer.done():
+                waiting.answer.set_result(outcomes[at])
+            events += waiting.events
+            at += 1
 
     async def _seen_through(self, batch: Sequence[_Waiting]) -> Sequence[Outcome]:
         """A commit that has begun is not cancelled, so that its answer is known."""

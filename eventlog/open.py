@@ -92,7 +92,8 @@ async def serve_log(
     limits: Limits | None = None,
 ) -> AsyncGenerator[EventLog]:
     """A log on a store, with its writer beside the block. At the end, what was taken is written."""
-    limits = limits or Limits(commits_at_once=2 if isinstance(store, SqliteStore) else 1)
+    # SQLite is written by threads, which the turns of the event loop do not help.
+    limits = limits or (Limits(commits_at_once=2, answered_at_once=100_000) if isinstance(store, SqliteStore) else None)
     log = EventLog(store, types=types, keys=keys, clock=clock, limits=limits)
     async with beside() as tasks:
         tasks.start_soon(log.run)
