@@ -1,8 +1,8 @@
 """Opening the log where the settings say: the file `events.db` under STOA_HOME, or PostgreSQL; or in memory."""
 
 import uuid
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +20,7 @@ from eventlog.sqlite.store import APPLICATION_ID, SqliteStore
 from eventlog.store import Store
 from eventlog.subjects.keys import SubjectKeys
 from stoa.clock import Clock, SystemClock
+from stoa.errors import BadInput
 from stoa.home import open_home, secret_key
 from stoa.settings import Settings
 from stoa.tasks import beside
@@ -40,8 +41,7 @@ async def open_log(
     home = open_home(settings.home)
     clock = clock or SystemClock()
     if settings.database_url is not None:
-        from eventlog.postgres.store import open_postgres
-
+        open_postgres = _postgres()
         async with open_postgres(settings.database_url.get_secret_value(), clock=clock) as store:
             keys = SubjectKeys(store.database, secret_key(settings), clock=clock)
             async with serve_log(store, types=types, keys=keys, clock=clock) as log:
@@ -52,6 +52,20 @@ async def open_log(
             keys = SubjectKeys(kept, secret_key(settings), clock=clock)
             async with serve_log(store, types=types, keys=keys, clock=clock) as log:
                 yield log
+
+
+def _postgres() -> Callable[..., AbstractAsyncContextManager[Store]]:
+    """Loaded where it is wanted only: its client is an extra."""
+    try:
+        from eventlog.postgres.store import open_postgres
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "asyncpg":
+            raise
+        raise BadInput(
+            "For the event log in PostgreSQL (STOA_DATABASE_URL) the package asyncpg is needed.",
+            hint="pip install 'stoa-mcp[postgres]'",
+        ) from error
+    return open_postgres
 
 
 @asynccontextmanager

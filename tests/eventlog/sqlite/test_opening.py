@@ -98,6 +98,19 @@ async def test_a_folder_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     await refused(tmp_path / "nowhere" / "events.db")
 
 
+async def test_postgresql_without_its_client_is_refused_with_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [each for each in sys.modules if each.startswith(("eventlog.postgres", "asyncpg"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "asyncpg", None)
+    settings = Settings.model_validate({"home": tmp_path, "database_url": "postgresql://stoa@127.0.0.1:1/stoa"})
+    with pytest.raises(BadInput, match="asyncpg") as raised:
+        async with open_log(settings):
+            raise AssertionError("it was opened")
+    assert "stoa-mcp[postgres]" in raised.value.hint
+
+
 async def test_a_file_of_a_newer_stoa_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "events.db"
     newer = Opening(path, APPLICATION_ID, (*MIGRATIONS, Migration(99, "later", ("CREATE TABLE later (a)",))))
