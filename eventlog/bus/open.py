@@ -83,4 +83,4 @@ def _unusable(where: str) -> BadInput:
 
 
 def _missing(package: str, where: str) -> BadInput:
-    return BadInput(f"For {where} the package {package} is needed.", hint="Install stoa-mcp[bus].")
+    return BadInput(f"For {where} the package {package} is needed.", hint="pip install 'stoa-mcp[bus]'")
