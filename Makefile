@@ -11,7 +11,7 @@ PYTEST := $(BIN)/pytest -q -n 2 --dist worksteal --hypothesis-seed=0
 QUESTION ?= Which library reloads a program when its files change?
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test test-all check format conformance interop bench bench-gateway lock clean
+.PHONY: help install dev demo test test-all check format conformance interop bench bench-eventlog bench-gateway lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ interop: $(VENV)/interop.stamp  ## clients and servers of the MCP SDK before 2.0
 
 bench: dev  ## the benchmarks; each prints a table and, with --json, a document
 	@$(BIN)/python -m benchmarks.bench_transports
+
+bench-eventlog: dev  ## the event log beside others, on SQLite and PostgreSQL (some minutes)
+	@$(BIN)/python -m benchmarks.bench_eventlog
 
 bench-gateway: dev  ## the gateway beside others (some minutes; the first run installs a rival into .venv-bench)
 	@$(BIN)/python -m benchmarks.bench_gateway

@@ -1,12 +1,14 @@
 """What the event log takes and gives in a second, on SQLite and on PostgreSQL, beside simpler ways to keep events.
 
-`python -m benchmarks.bench_eventlog [--json] [--rounds N] [--seconds N] [--store sqlite|postgres] [--read-events N]`
+`python -m benchmarks.bench_eventlog [--json] [--rounds N] [--seconds N] [--store sqlite|postgres] [--read-events N]
+[--sync-ms N]`
 
 Appending: callers that each append to a stream of their own with the version they expect, and wait until the events
 are durable. Beside it stand one INSERT in one transaction for each event, and the recorders of the `eventsourcing`
 library. All take turns in each round, each on a database of its own; ratios are of medians over the rounds. Schemas
 are checked, checksums made, `synchronous` is FULL and `synchronous_commit` on: the benchmark looks, and verifies the
-chain of everything that it wrote.
+chain of everything that it wrote. `--sync-ms` makes each sync of SQLite's files last so much longer, as on a slower
+disk (`benchmarks.slow_sync`).
 
 Reading: a log of `--read-events` events from the first to the last, data and metadata parsed. Following: how long after
 the acknowledgement an event has reached a follower, in this process and in another; and what an idle follower costs.
@@ -43,6 +45,7 @@ from benchmarks.event_writers import (
     rival_sqlite,
 )
 from benchmarks.report import Report, Row
+from benchmarks.slow_sync import begin_again_slowly, sync_milliseconds
 from eventlog.event import Metadata, NewEvent, StreamId
 from eventlog.keeping.verify import verify
 from eventlog.log import EventLog
@@ -299,7 +302,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement of appending")
     parser.add_argument("--store", choices=["sqlite", "postgres"], help="only this one")
     parser.add_argument("--read-events", type=int, default=2_000_000)
+    parser.add_argument("--sync-ms", type=int, default=0, help="how much longer a sync is to last; SQLite, on Linux")
     options = parser.parse_args()
+    if options.sync_ms and not sync_milliseconds():
+        if options.store != "sqlite":
+            parser.error("--sync-ms is for --store sqlite")
+        begin_again_slowly(options.sync_ms, Path(tempfile.mkdtemp()), "benchmarks.bench_eventlog")
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="stoa-bench-") as folder:
         for store in ("sqlite", "postgres"):
