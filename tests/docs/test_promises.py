@@ -31,4 +31,6 @@ def test_every_promise_of_the_log_has_a_test_of_its_own() -> None:
 
 def test_every_test_that_a_promise_names_exists() -> None:
     named = [(file, name) for _, tests in promises() for file, name in tests]
-    assert [f"{file}::{name}" for file, name in named if not (ROOT / file).exists() or name not in functions_in(file)] == []
+    assert [
+        f"{file}::{name}" for file, name in named if not (ROOT / file).exists() or name not in functions_in(file)
+    ] == []
