@@ -6,8 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 ROOMS := stoa eventlog kit pool embedding servers host gateway
 CODE := $(ROOMS) tests benchmarks
-# The same examples each time: what chance finds is for a developer's own runs of pytest, not for whoever comes after.
-PYTEST := $(BIN)/pytest -q -n 2 --dist worksteal --hypothesis-seed=0
+# Three at a time on two cores, since many wait for disks and processes. The same examples each time: what chance finds is for a developer's own runs of pytest, not for whoever comes after.
+PYTEST := $(BIN)/pytest -q -n 3 --dist worksteal --hypothesis-seed=0
 QUESTION ?= Which library reloads a program when its files change?
 
 .DEFAULT_GOAL := help

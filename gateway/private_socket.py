@@ -18,6 +18,8 @@ __all__ = ["listening"]
 
 MAX_PATH_BYTES: Final = 103
 """What fits into the address of a unix socket: 107 bytes on Linux, 103 on macOS."""
+NAMES: Final = 20
+"""That are tried before it is given up."""
 BACKLOG: Final = 128
 SOCKET: Final = ".sock"
 LOCK: Final = ".lock"
@@ -69,12 +71,7 @@ def _make_private(folder: Path) -> None:
 
 
 def _bind_in(folder: Path) -> tuple[socket.socket, Path, int]:
-    path = folder.absolute() / f"{secrets.token_hex(4)}{SOCKET}"
-    if len(os.fsencode(path)) > MAX_PATH_BYTES:
-        raise OSError("the path is too long for a socket")
-    lock = _take_lock(path.with_suffix(LOCK))
-    if lock is None:
-        raise FileExistsError(path)
+    path, lock = _new_name(folder)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         listener.bind(str(path))
@@ -86,6 +83,19 @@ def _bind_in(folder: Path) -> tuple[socket.socket, Path, int]:
         os.close(lock)
         raise
     return listener, path, lock
+
+
+def _new_name(folder: Path) -> tuple[Path, int]:
+    """A name of our own and its lock. Another who sweeps at this very moment may take a lock for one that was left, and
+    remove it: then there are more names."""
+    for _ in range(NAMES):
+        path = folder.absolute() / f"{secrets.token_hex(4)}{SOCKET}"
+        if len(os.fsencode(path)) > MAX_PATH_BYTES:
+            raise OSError("the path is too long for a socket")
+        lock = _take_lock(path.with_suffix(LOCK))
+        if lock is not None:
+            return path, lock
+    raise FileExistsError(folder)
 
 
 def _sweep(folder: Path) -> None:

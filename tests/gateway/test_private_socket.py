@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,15 @@ def test_a_link_in_place_of_a_lock_is_not_followed(short: Path) -> None:
     with listening(short) as (_, address):
         assert Path(address.removeprefix("unix:")).parent == short / "run"
     assert (short / "precious").read_text() == "x"
+
+
+def test_those_who_start_at_the_same_moment_all_find_room_in_the_home(short: Path) -> None:
+    def open_often(_: int) -> set[Path]:
+        found: set[Path] = set()
+        for _ in range(25):
+            with listening(short) as (_, address):
+                found.add(Path(address.removeprefix("unix:")).parent)
+        return found
+
+    with ThreadPoolExecutor(8) as threads:
+        assert set.union(*threads.map(open_often, range(8))) == {short / "run"}
