@@ -108,9 +108,9 @@ def test_those_who_start_at_the_same_moment_all_find_room_in_the_home(short: Pat
     def open_often(_: int) -> set[Path]:
         found: set[Path] = set()
         for _ in range(25):
-            with listening(short) as (_, address):
+            with listening(short) as (_listener, address):
                 found.add(Path(address.removeprefix("unix:")).parent)
         return found
 
     with ThreadPoolExecutor(8) as threads:
-        assert set.union(*threads.map(open_often, range(8))) == {short / "run"}
+        assert [folders for folders in threads.map(open_often, range(8)) if folders != {short / "run"}] == []
