@@ -129,7 +129,7 @@ async def test_who_waits_too_long_hears_that_nothing_was_written() -> None:
 
 async def test_who_has_gone_leaves_nothing_behind_where_a_store_hangs() -> None:
     store = SlowStore()
-    limits = Limits(queued_requests=1, wait_seconds=0.02)
+    limits = Limits(queued_requests=1, wait_seconds=1.0)
     async with writing(store, limits) as commits, anyio.create_task_group() as tasks:
         for number in range(2):
             tasks.start_soon(commits.append, [request(f"order-{number}")])
