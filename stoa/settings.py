@@ -3,16 +3,17 @@
 Read once by whoever composes a process (`Settings.load`) and handed down; nobody else looks at the environment.
 """
 
+import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from stoa.errors import BadInput
 
-__all__ = ["AuthSettings", "Settings", "read_environment"]
+__all__ = ["AuthSettings", "ServerSettings", "Settings", "read_environment"]
 
 PREFIX = "STOA_"
 
@@ -88,6 +89,28 @@ class Settings(BaseModel):
             return cls.model_validate({**own, "auth": AuthSettings.model_validate(auth)})
         except ValidationError as error:
             raise BadInput(_explain(error, set(auth))) from None
+
+
+class ServerSettings(BaseModel):
+    """What one server can be told besides: each gives its own `prefix` (`STOA_CONTENT_`) and fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prefix: ClassVar[str]
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str]) -> Self:
+        """Raises `BadInput` naming the variable that is wrong or unknown."""
+        try:
+            return cls.model_validate(read_environment(environ, cls.prefix))
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            name = str(first["loc"][0])
+            near = difflib.get_close_matches(name, cls.model_fields, n=1)
+            hint = f"Did you mean {cls.prefix}{near[0].upper()}?" if near and name not in cls.model_fields else ""
+            raise BadInput(
+                f"The environment variable {cls.prefix}{name.upper()} cannot be used: {first['msg']}.", hint=hint
+            ) from None
 
 
 def read_environment(environ: Mapping[str, str], prefix: str) -> dict[str, str]:

@@ -1,22 +1,17 @@
 """What the content server can be told besides what all servers are told (`stoa.settings`): `STOA_CONTENT_*`."""
 
-import difflib
-from collections.abc import Mapping
-from typing import Final, Self
+from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from servers.content.formats.limits import MAX_BYTES
-from stoa.errors import BadInput
-from stoa.settings import read_environment
+from stoa.settings import ServerSettings
 
 __all__ = ["ContentSettings"]
 
-PREFIX: Final = "STOA_CONTENT_"
 
-
-class ContentSettings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class ContentSettings(ServerSettings):
+    prefix: ClassVar[str] = "STOA_CONTENT_"
 
     max_document_bytes: int = Field(
         MAX_BYTES,
@@ -35,17 +30,3 @@ class ContentSettings(BaseModel):
         le=60,
         description="How long a write waits for other writers before it is refused (`STOA_CONTENT_BUSY_SECONDS`).",
     )
-
-    @classmethod
-    def load(cls, environ: Mapping[str, str]) -> Self:
-        """Raises `BadInput` naming the variable that is wrong or unknown."""
-        try:
-            return cls.model_validate(read_environment(environ, PREFIX))
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            name = str(first["loc"][0])
-            near = difflib.get_close_matches(name, cls.model_fields, n=1)
-            hint = f"Did you mean {PREFIX}{near[0].upper()}?" if near and name not in cls.model_fields else ""
-            raise BadInput(
-                f"The environment variable {PREFIX}{name.upper()} cannot be used: {first['msg']}.", hint=hint
-            ) from None

@@ -1,21 +1,16 @@
 """What the events server can be told besides what all servers are told (`stoa.settings`): `STOA_EVENTS_*`."""
 
-import difflib
-from collections.abc import Mapping
-from typing import Final, Self
+from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
-from stoa.errors import BadInput
-from stoa.settings import read_environment
+from stoa.settings import ServerSettings
 
 __all__ = ["EventsSettings"]
 
-PREFIX: Final = "STOA_EVENTS_"
 
-
-class EventsSettings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class EventsSettings(ServerSettings):
+    prefix: ClassVar[str] = "STOA_EVENTS_"
 
     projections: bool = Field(
         True,
@@ -37,17 +32,3 @@ class EventsSettings(BaseModel):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-    @classmethod
-    def load(cls, environ: Mapping[str, str]) -> Self:
-        """Raises `BadInput` naming the variable that is wrong or unknown."""
-        try:
-            return cls.model_validate(read_environment(environ, PREFIX))
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            name = str(first["loc"][0])
-            near = difflib.get_close_matches(name, cls.model_fields, n=1)
-            hint = f"Did you mean {PREFIX}{near[0].upper()}?" if near and name not in cls.model_fields else ""
-            raise BadInput(
-                f"The environment variable {PREFIX}{name.upper()} cannot be used: {first['msg']}.", hint=hint
-            ) from None
