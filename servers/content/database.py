@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
+from eventlog.sqlite.errors import RETRY_SECONDS, busy, explain, primary_code
 from servers.content.migrations import APPLICATION_ID, MIGRATIONS
 from stoa.errors import BadInput, StoaError, Unavailable
 from stoa.home import FileId, database_file
@@ -26,7 +27,6 @@ __all__ = ["MAX_READERS", "Database", "Rows", "Value", "ask"]
 
 MAX_READERS: Final = 4
 PAGE_BYTES: Final = 4096
-RETRY_SECONDS: Final = 1.0
 
 T = TypeVar("T")
 Value = str | int | float | bytes | None
@@ -77,7 +77,7 @@ class Database:
             with anyio.fail_after(self._busy_seconds):
                 await self._writing.acquire()
         except TimeoutError:
-            raise self._busy() from None
+            raise busy(repr(str(self.path)), self._busy_seconds) from None
         try:
             return await self._in_thread(
                 opened, lambda: self._run(opened, opened.writer, work, deadline), self._writers
@@ -197,7 +197,7 @@ class Database:
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
             except sqlite3.OperationalError as error:
-                if _primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                if primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
                 time.sleep(0.01)
             else:
@@ -226,41 +226,8 @@ class Database:
 
     # Errors.
 
-    def _busy(self) -> Unavailable:
-        return Unavailable(
-            f"Others have been writing to {str(self.path)!r} for more than {self._busy_seconds:g} seconds.",
-            hint="Nothing was changed; send the same request again.",
-            retry_after=RETRY_SECONDS,
-        )
-
     def _explain(self, error: BaseException | None) -> StoaError | None:
-        """Our error for what SQLite says; None where the mistake is ours. https://sqlite.org/rescode.html"""
-        code, path = _primary_code(error), str(self.path)
-        if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-            return self._busy()
-        if code == sqlite3.SQLITE_FULL:
-            return Unavailable(
-                f"There is no room left for the database {path!r}; nothing was changed.",
-                hint="Free space on that disk or delete documents, then send the same request again.",
-                retry_after=60,
-            )
-        if code == sqlite3.SQLITE_IOERR:
-            return Unavailable(
-                f"The disk refused to read or write the database {path!r} ({error}); nothing was changed.",
-                hint="Free space on that disk, lift the limit on file sizes, or check the disk; then try again.",
-                retry_after=60,
-            )
-        if code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
-            return BadInput(
-                f"The database {path!r} cannot be read: {error}.",
-                hint="Restore it from a backup, or move it away and ingest the documents again.",
-            )
-        if code in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}:
-            return BadInput(
-                f"The database {path!r} cannot be opened or written: {error}.",
-                hint="Make the file and its folder readable and writable for you, or set STOA_HOME to another folder.",
-            )
-        return None
+        return explain(error, repr(str(self.path)), self._busy_seconds) if isinstance(error, sqlite3.Error) else None
 
 
 def ask(session: Session) -> Rows:
@@ -275,8 +242,3 @@ def ask(session: Session) -> Rows:
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:
     return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
-
-
-def _primary_code(error: BaseException | None) -> int:
-    """The low byte of an extended code; 0 where the error did not come from SQLite itself."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
