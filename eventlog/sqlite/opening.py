@@ -4,14 +4,14 @@ The steps that were taken are recorded in the table `migration`; they only ever 
 """
 
 import sqlite3
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from eventlog.migrations.step import Migration
-from eventlog.sqlite.errors import explain, primary_code
+from eventlog.sqlite.errors import explain
+from eventlog.sqlite.file import journal_ahead, refuse_foreign
 from stoa.errors import BadInput
 from stoa.home import FileId, database_file
 
@@ -45,8 +45,8 @@ def prepare(opening: Opening, now_us: int) -> FileId:
     try:
         connection = connect(opening)
         try:
-            _refuse_foreign(connection, opening)
-            _journal_ahead(connection, opening.busy_seconds)
+            refuse_foreign(connection, str(opening), opening.application_id)
+            journal_ahead(connection, opening.busy_seconds)
             migrate(connection, opening, now_us)
         finally:
             connection.close()
@@ -105,34 +105,3 @@ def migrate(connection: sqlite3.Connection, opening: Opening, now_us: int) -> No
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-
-
-def _refuse_foreign(connection: sqlite3.Connection, opening: Opening) -> None:
-    if _pragma(connection, "application_id") == opening.application_id:
-        return
-    if (
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        and not _pragma(connection, "application_id") == opening.application_id
-    ):  # asked again: another process may just have made the tables
-        raise BadInput(
-            f"The file {opening} is a database of another program.",
-            hint="Move it away, or set STOA_HOME to another folder; then start again.",
-        )
-
-
-def _journal_ahead(connection: sqlite3.Connection, busy_seconds: float) -> None:
-    """Set WAL. SQLite does not wait for others here, so we do."""
-    deadline = time.monotonic() + busy_seconds
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return
-
-
-def _pragma(connection: sqlite3.Connection, name: str) -> int:
-    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])

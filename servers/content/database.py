@@ -18,7 +18,8 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
-from eventlog.sqlite.errors import RETRY_SECONDS, busy, explain, primary_code
+from eventlog.sqlite.errors import RETRY_SECONDS, busy, explain
+from eventlog.sqlite.file import journal_ahead, pragma, refuse_foreign
 from servers.content.migrations import APPLICATION_ID, MIGRATIONS
 from stoa.errors import BadInput, StoaError, Unavailable
 from stoa.home import FileId, database_file
@@ -166,8 +167,8 @@ class Database:
         connection = sqlite3.connect(self.path, isolation_level=None)
         try:
             self._tune(connection)
-            self._refuse_foreign(connection)
-            self._journal_ahead(connection)
+            refuse_foreign(connection, repr(str(self.path)), APPLICATION_ID)
+            journal_ahead(connection, self._busy_seconds)
             self._migrate(connection)
         except sqlite3.Error as error:
             explained = self._explain(error)
@@ -178,35 +179,10 @@ class Database:
             connection.close()
         return found
 
-    def _refuse_foreign(self, connection: sqlite3.Connection) -> None:
-        if _pragma(connection, "application_id") == APPLICATION_ID:
-            return
-        if (
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            and not _pragma(connection, "application_id") == APPLICATION_ID
-        ):  # asked again: another process may just have made the tables
-            raise BadInput(
-                f"The file {str(self.path)!r} is a database of another program.",
-                hint="Move it away, or set STOA_HOME to another folder; then start again.",
-            )
-
-    def _journal_ahead(self, connection: sqlite3.Connection) -> None:
-        """Set WAL. SQLite does not wait for others here, so we do."""
-        deadline = time.monotonic() + self._busy_seconds
-        while True:
-            try:
-                connection.execute("PRAGMA journal_mode = WAL")
-            except sqlite3.OperationalError as error:
-                if primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.01)
-            else:
-                return
-
     def _migrate(self, connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
         try:
-            version = _pragma(connection, "user_version")
+            version = pragma(connection, "user_version")
             if version > len(MIGRATIONS):
                 raise BadInput(
                     f"The database {str(self.path)!r} has schema version {version};"
@@ -238,7 +214,3 @@ def ask(session: Session) -> Rows:
         return [tuple(row) for row in result] if result.returns_rows else []
 
     return rows
-
-
-def _pragma(connection: sqlite3.Connection, name: str) -> int:
-    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
